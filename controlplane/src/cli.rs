@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Serve configuration to proxies, and update it when objects change
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Print the configuration of one proxy to standard output, and problems to standard error
     Translate(translate::Translate),
     /// Print one problem per line; exit with code 1 if a problem is not a warning

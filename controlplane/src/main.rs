@@ -9,12 +9,14 @@ use std::sync::Arc;
 use clap::Parser;
 use cli::{Cli, Command, ObjectSource, Serve, Shutdown, Sockets};
 use futures::future::OptionFuture;
+use tokio::sync::watch;
 use weir::publish::Publisher;
 use weir::report::all_proxies::AllProxies;
 use weir::report::gate;
 use weir::report::stream_exchange::StreamExchange;
-use weir::serve::{Server, admin};
+use weir::serve::{FilterSource, Server, admin};
 use weir::source::folder::Folder;
+use weir::xds::module_slots::ModuleSlots;
 use weir_core::metrics::Metrics;
 
 fn main() -> ExitCode {
@@ -50,6 +52,13 @@ async fn serve(args: &Serve, folder: Option<Folder>) -> io::Result<()> {
     let readers = sockets.authentication(args, source.tokens(&metrics));
     let (versions, ending) = (source.versions(), shutdown.ending.clone());
     let server = Server::new(&publisher, versions, readers, ending, metrics.clone());
+    let filter = args.open_filter();
+    let rollout = watch::Sender::default();
+    let server = server.with_filters(FilterSource {
+        module: filter.receiver(),
+        rollout: rollout.subscribe(),
+        slots: ModuleSlots::default(),
+    });
     let proxies = server.proxies();
     if let Some(peers) = args.peers() {
         let (streams, replica) = (server.streams(), proxies.replica().to_owned());
@@ -62,9 +71,18 @@ async fn serve(args: &Serve, folder: Option<Folder>) -> io::Result<()> {
     }
     let certificates = sockets.certificates.as_ref();
     let all_proxies = Arc::new(AllProxies::new(proxies.clone(), args.peers()));
-    let report = source.report(args, &publisher, &all_proxies, certificates, &shutdown);
+    let rollout = (filter.receiver(), rollout);
+    let report = source.report(
+        args,
+        &publisher,
+        &all_proxies,
+        certificates,
+        rollout,
+        &shutdown,
+    );
     let gate = gate::router(source.gate(&publisher, &all_proxies));
     source.feed(publisher)?;
+    tokio::spawn(filter.follow());
     let leaving = shutdown.leaving.clone();
     let admin = admin::app(current.clone(), leaving, proxies, metrics.clone()).merge(gate);
     let servers = sockets.serve(args, [server.router(), admin], &shutdown, &metrics);

@@ -13,6 +13,7 @@ pub mod expiry_event;
 mod fixtures;
 pub mod gate;
 pub mod lease;
+pub mod module_rollout;
 mod patch;
 pub mod peers;
 mod status_writer;
@@ -28,9 +29,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::all_proxies::AllProxies;
 use self::lease::Candidate;
+use self::module_rollout::ModuleRollout;
 use self::status_writer::StatusWriter;
 use crate::publish::Outcome;
+use crate::xds::module_file::ModuleReceiver;
 use weir_core::metrics::Metrics;
+use weir_core::rollout::Rollout;
 use weir_core::status::proxy::Proxy;
 use weir_core::watermark::Watermark;
 
@@ -48,6 +52,9 @@ pub struct StatusReporter {
     pub proxies: Arc<AllProxies>,
     /// The Lease that decides which replica writes. Without a Lease this replica may always write.
     pub lease: Option<Lease>,
+    pub rollout: watch::Sender<Rollout>,
+    /// The module of this process.
+    pub module: ModuleReceiver,
     pub metrics: Arc<Metrics>,
 }
 
@@ -59,6 +66,7 @@ pub struct Lease {
 }
 
 /// Until when this replica may write, and the name of this replica in its writes.
+#[derive(Clone)]
 struct WritePermit {
     /// A write may begin until this time. None without a Lease.
     term: Option<watch::Receiver<Option<Instant>>>,
@@ -70,13 +78,21 @@ impl StatusReporter {
     pub async fn run(mut self, ending: CancellationToken) {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "weir".to_owned());
         let identity = format!("{host}_{}", self.proxies.replica());
-        let candidate = self.lease.take().map(|Lease { namespace, name }| {
-            Candidate::new(self.client.clone(), &namespace, &name, &identity)
+        let candidate = self.lease.take().map(|lease| {
+            let rollout = self.rollout.clone();
+            Candidate::new(self.client.clone(), &lease, &identity, rollout)
         });
         let permit = WritePermit {
             term: candidate.as_ref().map(Candidate::term),
             identity,
         };
+        let rollout = ModuleRollout {
+            module: self.module.clone(),
+            proxies: self.proxies.clone(),
+            state: self.rollout.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let rollout = tokio::spawn(rollout.run(permit.clone()));
         let proxies = self.proxies.clone();
         let peers = tokio::spawn(async move { proxies.follow().await });
         let end = ending.clone();
@@ -94,6 +110,7 @@ impl StatusReporter {
             }
         }
         peers.abort();
+        rollout.abort();
     }
 
     async fn write(mut self, permit: WritePermit) {

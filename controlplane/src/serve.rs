@@ -50,6 +50,7 @@ mod revision_watermarks;
 mod stream_reports;
 mod tokens;
 
+pub use ads::FilterSource;
 use ads::StreamSlots;
 use answer::Answer;
 pub use auth::Authentication;
@@ -78,6 +79,7 @@ pub struct Server {
     proxies: Arc<Proxies>,
     catalog: Arc<Catalog>,
     stream_slots: StreamSlots,
+    filters: FilterSource,
     metrics: Arc<Metrics>,
 }
 
@@ -104,6 +106,7 @@ impl Server {
             proxies: Arc::new(Proxies::new(publisher, metrics.clone())),
             catalog: publisher.catalog(),
             stream_slots: StreamSlots::default(),
+            filters: FilterSource::default(),
             metrics,
         }
     }
@@ -111,6 +114,12 @@ impl Server {
     /// Returns the table of the streams that send clusters to proxies.
     pub fn streams(&self) -> Arc<StreamTable> {
         self.streams.clone()
+    }
+
+    /// Returns the same server, which also sends filters.
+    #[must_use]
+    pub fn with_filters(self, filters: FilterSource) -> Server {
+        Server { filters, ..self }
     }
 
     /// Returns the proxies that poll this replica.

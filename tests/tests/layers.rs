@@ -9,7 +9,7 @@ use syn::{File, Item, ItemMod, UseTree, Visibility};
 use weir_tests::root;
 
 /// Modules from the bottom to the top; each may use the modules before it.
-const CORE: [&str; 13] = [
+const CORE: [&str; 14] = [
     "digest",
     "watermark",
     "owner",
@@ -22,6 +22,7 @@ const CORE: [&str; 13] = [
     "world",
     "upstream",
     "status",
+    "rollout",
     "translate",
 ];
 const SPLIT: [&str; 14] = [

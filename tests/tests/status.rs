@@ -120,6 +120,8 @@ fn proxy(node: &str, place: &str, state: &str) -> Proxy {
         behind: if state == "stuck" { 60 } else { 0 },
         silent: 0,
         closed: None,
+        unpolled: 0,
+        traps: 0,
     }
 }
 

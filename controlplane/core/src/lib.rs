@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! translate   world -> plan and problems
+//! rollout     what proxies run -> which proxies get a new module
 //! status      problems and proxies -> conditions and Events
 //! upstream    world and plan -> the clusters of the backends, and their endpoints
 //! world       a snapshot of all objects
@@ -28,6 +29,7 @@ pub mod metrics;
 pub mod owner;
 pub mod paste;
 pub mod plan;
+pub mod rollout;
 pub mod status;
 pub mod translate;
 pub mod upstream;

@@ -35,6 +35,9 @@ pub struct Metrics {
     token_reviews: Family<ResultLabel, Counter>,
     /// Seconds from the publication of a plan until a proxy reports that all its workers run it.
     pub propagation: Histogram,
+    proxies_by_module: Family<ModuleLabel, Gauge>,
+    /// 1 if the rollout of the filter has stopped, else 0.
+    pub filter_rollout_stopped: Gauge,
     /// Open delta streams.
     pub streams: Gauge,
     pushes: Family<TypeLabel, Counter>,
@@ -71,6 +74,11 @@ struct RevisionLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModuleLabel {
+    module: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -80,8 +88,10 @@ struct ResultLabel {
     result: &'static str,
 }
 
-/// The most revisions with their own time series. Proxies with any other revision count as `other`.
-const MAX_REVISIONS: usize = 10;
+/// The most revisions, and also modules, with their own time series. Proxies with any other value count as `other`.
+const MAX_VALUES: usize = 10;
+/// The number of digits of the hash of a module in a label.
+const SHORT_HASH: usize = 12;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResourceLabel {
@@ -176,6 +186,16 @@ impl Default for Metrics {
                 "Time from the publication of a plan until a proxy reports that all its workers run it",
                 Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             ),
+            proxies_by_module: add(
+                r,
+                "proxies_by_filter",
+                "Envoys with an open stream that get the filter from Weir, by the first 12 digits of the filter's SHA-256, for the ten most frequent filters; empty while an Envoy has no filter or different filters",
+            ),
+            filter_rollout_stopped: add(
+                r,
+                "filter_rollout_stopped",
+                "1 if the rollout of the filter has stopped because of a failure, else 0",
+            ),
             streams: add(r, "ads_streams", "Open ADS streams; an Envoy has one"),
             pushes: add(
                 r,
@@ -229,6 +249,21 @@ impl Metrics {
             .inc();
     }
 
+    /// Sets the number of proxies for each module. `modules` has the hash of the module of each proxy.
+    pub fn set_modules<'a>(&self, modules: impl Iterator<Item = &'a str>) {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for module in modules {
+            let short = module.chars().take(SHORT_HASH).collect();
+            *counts.entry(short).or_default() += 1;
+        }
+        self.proxies_by_module.clear();
+        for (module, count) in most_frequent(counts) {
+            self.proxies_by_module
+                .get_or_create(&ModuleLabel { module })
+                .set(gauge_value(count));
+        }
+    }
+
     /// Counts a response on a delta stream.
     pub fn count_push(&self, r#type: &'static str) {
         self.pushes.get_or_create(&TypeLabel { r#type }).inc();
@@ -243,15 +278,8 @@ impl Metrics {
     /// the newest revision.
     pub fn set_proxies(&self, by_revision: BTreeMap<String, usize>, behind: usize) {
         self.proxies_behind.set(gauge_value(behind));
-        let mut counts: Vec<_> = by_revision.into_iter().collect();
-        counts.sort_by_key(|(_, count)| Reverse(*count));
-        let others = counts.split_off(counts.len().min(MAX_REVISIONS));
-        if !others.is_empty() {
-            let others = others.into_iter().map(|(_, count)| count).sum();
-            counts.push(("other".into(), others));
-        }
         self.proxies_by_revision.clear();
-        for (revision, count) in counts {
+        for (revision, count) in most_frequent(by_revision) {
             self.proxies_by_revision
                 .get_or_create(&RevisionLabel { revision })
                 .set(gauge_value(count));
@@ -292,6 +320,18 @@ impl Metrics {
     }
 }
 
+/// Returns the most frequent values. Counts every other value as `other`.
+fn most_frequent(counts: BTreeMap<String, usize>) -> Vec<(String, usize)> {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    let others = counts.split_off(counts.len().min(MAX_VALUES));
+    if !others.is_empty() {
+        let others = others.into_iter().map(|(_, count)| count).sum();
+        counts.push(("other".into(), others));
+    }
+    counts
+}
+
 fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -313,6 +353,7 @@ mod tests {
         metrics.count_nack("eds");
         let proxies = (1..=12_usize).map(|number| (format!("r{number}"), number));
         metrics.set_proxies(proxies.collect(), 7);
+        metrics.set_modules(["0123456789abcdef", "0123456789abcdef", ""].into_iter());
         let text = metrics.text();
         for line in [
             "weir_polls_held 0",
@@ -333,6 +374,9 @@ mod tests {
             "weir_certificates_refused_total 0",
             "weir_token_reviews_total{result=\"good\"} 1",
             "weir_propagation_seconds_count 0",
+            "weir_proxies_by_filter{module=\"0123456789ab\"} 2",
+            "weir_proxies_by_filter{module=\"\"} 1",
+            "weir_filter_rollout_stopped 0",
             "weir_ads_streams 0",
             "weir_ads_pushes_total{type=\"cds\"} 1",
             "weir_ads_nacks_total{type=\"eds\"} 1",

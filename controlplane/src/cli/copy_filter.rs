@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use super::shared_arguments::print;
 
 /// The folder in the image that contains the filters.
-const FOLDER: &str = "/filter";
+pub const FOLDER: &str = "/filter";
 
 pub fn run(dir: &Path) -> ExitCode {
     if let Err(error) = copy_filter(Path::new(FOLDER), dir) {

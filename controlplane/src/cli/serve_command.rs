@@ -5,7 +5,7 @@ mod shutdown;
 mod sockets;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args, ValueEnum};
@@ -13,7 +13,9 @@ use tracing_subscriber::EnvFilter;
 use weir::report::Lease;
 use weir::report::peers::Peers;
 use weir::source::folder::Folder;
+use weir::xds::module_file::ModuleFile;
 
+use super::copy_filter;
 use super::folder_report::print_unreadable;
 use super::limits::LimitArguments;
 use super::shared_arguments::{
@@ -23,6 +25,9 @@ use super::shared_arguments::{
 pub use object_source::ObjectSource;
 pub use shutdown::Shutdown;
 pub use sockets::Sockets;
+
+/// The file name of the filter.
+const MODULE: &str = "weir.wasm";
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("source").required(true).args(["manifests", "kubernetes"])))]
@@ -77,6 +82,10 @@ pub struct Serve {
     /// Listen address for operators: /healthz, /readyz, /metrics, /gate
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub admin: String,
+    /// Filter that Envoys get from this process if they ask for it (ECDS); read again when the file changes. Default:
+    /// /filter/weir.wasm in Weir's image, else weir.wasm in the folder of this program
+    #[arg(long, value_name = "FILE")]
+    pub filter: Option<PathBuf>,
     /// Namespace of objects without a namespace
     #[arg(long, value_name = "NS", value_parser = parse_namespace, default_value = "default", conflicts_with = "kubernetes")]
     pub default_namespace: String,
@@ -111,6 +120,23 @@ impl Serve {
         Ok(Some(
             folder.with_default_namespace(self.default_namespace.clone()),
         ))
+    }
+
+    /// Opens the file of `--filter`.
+    pub fn open_filter(&self) -> ModuleFile {
+        let beside_program = || {
+            let program = std::env::current_exe().ok()?;
+            Some(program.with_file_name(MODULE)).filter(|it| it.exists())
+        };
+        let default = || Path::new(copy_filter::FOLDER).join(MODULE);
+        let path = match &self.filter {
+            Some(path) => path.clone(),
+            None => Some(default())
+                .filter(|it| it.exists())
+                .or_else(beside_program)
+                .unwrap_or_else(default),
+        };
+        ModuleFile::open(path)
     }
 
     pub fn start_log(&self) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::peers::{PeerAnswers, PeerReports, Peers};
 use crate::serve::Proxies;
+use weir_core::rollout::{ProxyReport, proxy_reports};
 use weir_core::status::proxy::{Proxy, STUCK};
 
 /// Time between two requests to the other replicas.
@@ -77,8 +78,8 @@ impl AllProxies {
 
     /// Returns the proxies of all replicas in a fixed order. Returns None as long as the list may be incomplete.
     ///
-    /// Sets `silent`, `closed` and `behind`, which are numbers of seconds, to fixed values. Otherwise two lists would
-    /// always differ.
+    /// Sets `silent`, `closed`, `unpolled` and `behind`, which are numbers of seconds, to fixed values. Otherwise two
+    /// lists would always differ. Sets `traps` to 0, because no status depends on it.
     pub fn list(&self, now: Instant) -> Option<Vec<Proxy>> {
         if now.saturating_duration_since(self.start) < GATHER {
             return None;
@@ -89,6 +90,8 @@ impl AllProxies {
         for proxy in &mut all {
             proxy.silent = 0;
             proxy.closed = None;
+            proxy.unpolled = 0;
+            proxy.traps = 0;
             // A stuck proxy gets the smallest number for which `is_stuck` is true.
             if !proxy.is_stuck() {
                 proxy.behind = 0;
@@ -97,5 +100,18 @@ impl AllProxies {
         }
         all.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         Some(all)
+    }
+
+    /// Returns the reports for a rollout, in a fixed order. Returns None as long as the list may be incomplete.
+    pub fn module_reports(&self, now: Instant) -> Option<Vec<ProxyReport>> {
+        if now.saturating_duration_since(self.start) < GATHER {
+            return None;
+        }
+        let own = self.own.list();
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let reports = reports.as_ref()?;
+        let streams = own.modules.into_iter().chain(reports.modules(now));
+        let proxies = reports.merge_all(own.proxies, now);
+        Some(proxy_reports(streams, &proxies))
     }
 }

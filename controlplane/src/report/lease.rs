@@ -4,6 +4,9 @@
 //! As in client-go, a replica trusts only its own clock. If a replica sees no change of the Lease for
 //! `leaseDurationSeconds`, the Lease has expired. A holder that cannot renew the Lease stops its writes before the
 //! Lease expires.
+//!
+//! The annotations of the Lease have the rollout of the filter's module. The holder writes it, and the other replicas
+//! read it. An operator may change it too.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use weir_core::rollout::Rollout;
 
 /// The duration that the holder writes into the Lease.
 const DURATION: Duration = Duration::from_secs(10);
@@ -37,6 +41,9 @@ pub struct Candidate {
     /// The newest record of another holder, and when this replica first saw the record.
     seen: Option<(Record, Instant)>,
     until: watch::Sender<Option<Instant>>,
+    rollout: watch::Sender<Rollout>,
+    /// What this replica has written last; None while it does not hold the Lease.
+    written: Option<Rollout>,
 }
 
 /// The fields of a Lease that show a renewal or a new holder.
@@ -56,13 +63,21 @@ enum Step {
 }
 
 impl Candidate {
-    pub fn new(client: kube::Client, namespace: &str, name: &str, identity: &str) -> Candidate {
+    /// `rollout` gets the rollout of the Lease. While this replica holds the Lease, it writes the rollout into the Lease.
+    pub fn new(
+        client: kube::Client,
+        at: &super::Lease,
+        identity: &str,
+        rollout: watch::Sender<Rollout>,
+    ) -> Candidate {
         Candidate {
-            api: Api::namespaced(client, namespace),
-            name: name.to_owned(),
+            api: Api::namespaced(client, &at.namespace),
+            name: at.name.clone(),
             identity: identity.to_owned(),
             seen: None,
             until: watch::Sender::default(),
+            rollout,
+            written: None,
         }
     }
 
@@ -75,7 +90,9 @@ impl Candidate {
     /// Tries to take or renew the Lease until `ending` is cancelled. Then waits for `last_writes`, and gives up the
     /// Lease.
     pub async fn stand(mut self, ending: CancellationToken, last_writes: impl Future) {
+        let mut rollout = self.rollout.subscribe();
         loop {
+            rollout.mark_unchanged();
             let start = Instant::now();
             let is_held = timeout(ANSWER, self.step()).await;
             let until = *self.until.borrow();
@@ -102,6 +119,8 @@ impl Candidate {
             let pause = if is_renewed { RENEW } else { LOOK };
             tokio::select! {
                 () = sleep(pause) => {}
+                // The other replicas read the Lease every second.
+                Ok(()) = rollout.changed(), if is_renewed => {}
                 () = ending.cancelled() => break,
             }
         }
@@ -134,10 +153,29 @@ impl Candidate {
         // The time is read after the answer, because the holder may have renewed the Lease during the request.
         let now = Instant::now();
         let spec = lease.spec.clone().unwrap_or_default();
-        match self.next_step(&spec, now) {
+        let step = self.next_step(&spec, now);
+        self.read_rollout(&lease, step);
+        match step {
             Step::Wait => Ok(false),
             Step::Renew => self.replace(lease, false).await,
             Step::Take => self.replace(lease, true).await,
+        }
+    }
+
+    /// Takes over the rollout of the Lease. A holder does this only if somebody else has changed the annotations.
+    fn read_rollout(&mut self, lease: &Lease, step: Step) {
+        let annotations = lease.metadata.annotations.as_ref();
+        let read = annotations.and_then(Rollout::from_annotations);
+        let is_own = step == Step::Renew && read == self.written;
+        if !is_own && let Some(read) = read {
+            self.rollout.send_if_modified(|rollout| {
+                let is_new = *rollout != read;
+                *rollout = read;
+                is_new
+            });
+        }
+        if step == Step::Wait {
+            self.written = None;
         }
     }
 
@@ -180,14 +218,22 @@ impl Candidate {
         is_written(self.api.create(&PostParams::default(), &lease).await)
     }
 
-    async fn replace(&self, lease: Lease, is_new_holder: bool) -> Result<bool, kube::Error> {
-        let spec = lease.spec.clone().unwrap_or_default();
-        let lease = Lease {
-            spec: Some(self.spec(spec, is_new_holder)),
-            ..lease
-        };
+    async fn replace(
+        &mut self,
+        mut lease: Lease,
+        is_new_holder: bool,
+    ) -> Result<bool, kube::Error> {
+        let spec = lease.spec.take().unwrap_or_default();
+        lease.spec = Some(self.spec(spec, is_new_holder));
+        let rollout = self.rollout.borrow().clone();
+        if !rollout.target.is_empty() {
+            let annotations = lease.metadata.annotations.get_or_insert_default();
+            rollout.write_annotations(annotations);
+        }
         let params = PostParams::default();
-        is_written(self.api.replace(&self.name, &params, &lease).await)
+        let is_written = is_written(self.api.replace(&self.name, &params, &lease).await)?;
+        self.written = Some(rollout).filter(|_| is_written);
+        Ok(is_written)
     }
 
     fn spec(&self, before: LeaseSpec, is_new_holder: bool) -> LeaseSpec {
@@ -247,7 +293,15 @@ mod tests {
     fn candidate() -> Candidate {
         let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
         let client = kube::Client::try_from(config).unwrap();
-        Candidate::new(client, "weir-system", "weir", "one")
+        candidate_with(client)
+    }
+
+    fn candidate_with(client: kube::Client) -> Candidate {
+        let at = crate::report::Lease {
+            namespace: "weir-system".into(),
+            name: "weir".into(),
+        };
+        Candidate::new(client, &at, "one", watch::Sender::default())
     }
 
     fn spec(holder: &str, renewed: i64) -> LeaseSpec {
@@ -292,7 +346,7 @@ mod tests {
             Ok::<_, serde_json::Error>(Response::new(Body::from(body)))
         });
         let client = kube::Client::new(api_server, "default");
-        let mut candidate = Candidate::new(client, "weir-system", "weir", "one");
+        let mut candidate = candidate_with(client);
         let start = Instant::now();
         assert!(!candidate.step().await.unwrap());
         let (_, seen) = candidate.seen.unwrap();
@@ -316,5 +370,82 @@ mod tests {
         let renewed = candidate.spec(new_holder.clone(), false);
         assert_eq!(renewed.acquire_time, new_holder.acquire_time);
         assert_ne!(renewed.renew_time, Some(MicroTime(Timestamp::UNIX_EPOCH)));
+    }
+
+    /// An API server that keeps one Lease in memory.
+    #[derive(Clone, Default)]
+    struct OneLease(std::sync::Arc<std::sync::Mutex<Lease>>);
+
+    impl OneLease {
+        fn client(&self) -> kube::Client {
+            let stored = self.0.clone();
+            let api_server = tower::service_fn(move |request: Request<Body>| {
+                let stored = stored.clone();
+                async move {
+                    let is_write = request.method() == "PUT";
+                    let bytes = request.into_body().collect_bytes().await.unwrap();
+                    let mut stored = stored.lock().unwrap();
+                    if is_write {
+                        *stored = serde_json::from_slice(&bytes)?;
+                    }
+                    let body = serde_json::to_vec(&*stored)?;
+                    Ok::<_, serde_json::Error>(Response::new(Body::from(body)))
+                }
+            });
+            kube::Client::new(api_server, "default")
+        }
+
+        fn set(&self, rollout: &Rollout, holder: &str) {
+            let mut lease = self.0.lock().unwrap();
+            lease.spec = Some(spec(holder, 1));
+            let annotations = lease.metadata.annotations.get_or_insert_default();
+            rollout.write_annotations(annotations);
+        }
+
+        fn rollout(&self) -> Option<Rollout> {
+            let lease = self.0.lock().unwrap();
+            Rollout::from_annotations(lease.metadata.annotations.as_ref()?)
+        }
+    }
+
+    fn rollout(share: &str) -> Rollout {
+        Rollout {
+            target: "new".into(),
+            share: share.parse().unwrap(),
+            stopped: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn replicas_read_the_rollout() {
+        let lease = OneLease::default();
+        let mut candidate = candidate_with(lease.client());
+        lease.set(&rollout("10"), "two");
+        assert!(!candidate.step().await.unwrap());
+        assert_eq!(*candidate.rollout.borrow(), rollout("10"));
+        // A new holder continues with the rollout of the Lease.
+        lease.set(&rollout("50"), "");
+        assert!(candidate.step().await.unwrap());
+        assert_eq!(*candidate.rollout.borrow(), rollout("50"));
+        assert_eq!(lease.rollout(), Some(rollout("50")));
+    }
+
+    #[tokio::test]
+    async fn holder_writes_the_rollout() {
+        let lease = OneLease::default();
+        let mut candidate = candidate_with(lease.client());
+        assert!(candidate.step().await.unwrap());
+        assert_eq!(lease.rollout(), None);
+        candidate.rollout.send_replace(rollout("10"));
+        assert!(candidate.step().await.unwrap());
+        assert_eq!(lease.rollout(), Some(rollout("10")));
+        candidate.rollout.send_replace(rollout("50"));
+        assert!(candidate.step().await.unwrap());
+        assert_eq!(lease.rollout(), Some(rollout("50")));
+        // An operator's edit wins over the holder's own value.
+        lease.set(&rollout("100"), "one");
+        assert!(candidate.step().await.unwrap());
+        assert_eq!(*candidate.rollout.borrow(), rollout("100"));
+        assert_eq!(lease.rollout(), Some(rollout("100")));
     }
 }

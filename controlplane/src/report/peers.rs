@@ -23,7 +23,7 @@ use crate::http1_client::Connection;
 use crate::serve::OWN_TOKEN;
 use weir_core::owner::Owner;
 use weir_core::plan::Scope;
-use weir_core::status::proxy::{FORGET, Proxy, Replica};
+use weir_core::status::proxy::{FORGET, Proxy, Replica, StreamModule};
 
 /// Time limit of one request, and of the DNS lookup.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -39,9 +39,9 @@ pub struct Peers {
     pub authority: Option<PathBuf>,
 }
 
-/// The newest list of proxies of each replica, and when this list was received. The key is the name of the replica.
+/// The newest answer of each replica, and when this answer was received. The key is the name of the replica.
 #[derive(Debug, Default)]
-pub struct PeerReports(HashMap<String, (Vec<Proxy>, Instant)>);
+pub struct PeerReports(HashMap<String, (Replica, Instant)>);
 
 /// The answers of the other replicas to one round of requests.
 #[derive(Debug, Default)]
@@ -147,20 +147,42 @@ impl Peers {
 impl PeerReports {
     /// Keeps these answers, and forgets the replicas whose last answer is older than [`FORGET`].
     pub fn record(&mut self, answers: Vec<Replica>, now: Instant) {
-        for Replica { replica, proxies } in answers {
-            self.0.insert(replica, (proxies, now));
+        for answer in answers {
+            self.0.insert(answer.replica.clone(), (answer, now));
         }
         self.0.retain(|_, (_, at)| now.duration_since(*at) < FORGET);
     }
 
-    /// Returns each proxy of all replicas once. If several replicas report the same proxy, uses the report of the
-    /// replica that the proxy has polled last. Leaves out a proxy that is gone according to this report.
-    pub fn merge(&self, own: Vec<Proxy>, now: Instant) -> Vec<Proxy> {
-        let mut newest: HashMap<(Owner, String, Scope), Proxy> = HashMap::new();
-        let of_others = self.0.values().flat_map(|(proxies, at)| {
+    /// Returns the modules of the streams of all other replicas.
+    pub fn modules(&self, now: Instant) -> impl Iterator<Item = StreamModule> {
+        self.0.values().flat_map(move |(answer, at)| {
             let age = now.saturating_duration_since(*at).as_secs();
-            proxies.iter().map(move |proxy| Proxy {
+            answer.modules.iter().map(move |module| StreamModule {
+                accepted: module.accepted.saturating_add(age),
+                ..module.clone()
+            })
+        })
+    }
+
+    /// Does the same as [`PeerReports::merge_all`], and leaves out the proxies that are gone.
+    pub fn merge(&self, own: Vec<Proxy>, now: Instant) -> Vec<Proxy> {
+        let mut all = self.merge_all(own, now);
+        all.retain(|proxy| !proxy.is_gone());
+        all
+    }
+
+    /// Returns each proxy of all replicas once. If several replicas report the same proxy, uses the report of the
+    /// replica that the proxy has polled last.
+    pub fn merge_all(&self, own: Vec<Proxy>, now: Instant) -> Vec<Proxy> {
+        let mut newest: HashMap<(Owner, String, Scope), Proxy> = HashMap::new();
+        let of_others = self.0.values().flat_map(|(answer, at)| {
+            let age = now.saturating_duration_since(*at).as_secs();
+            answer.proxies.iter().map(move |proxy| Proxy {
                 silent: proxy.silent.saturating_add(age),
+                unpolled: match proxy.unpolled {
+                    0 => 0,
+                    unpolled => unpolled.saturating_add(age),
+                },
                 closed: proxy.closed.map(|closed| closed.saturating_add(age)),
                 ..proxy.clone()
             })
@@ -183,8 +205,7 @@ impl PeerReports {
                 }
             }
         }
-        let all = newest.into_values();
-        all.filter(|proxy| !proxy.is_gone()).collect()
+        newest.into_values().collect()
     }
 }
 
@@ -226,6 +247,8 @@ mod tests {
             behind: 0,
             silent,
             closed: None,
+            unpolled: 0,
+            traps: 0,
         }
     }
 
@@ -233,6 +256,7 @@ mod tests {
         Replica {
             replica: replica.into(),
             proxies,
+            modules: Vec::new(),
         }
     }
 

@@ -341,6 +341,8 @@ mod tests {
             outcome: publisher.outcome(),
             proxies: Arc::new(AllProxies::new(server.proxies(), None)),
             lease: None,
+            rollout: tokio::sync::watch::Sender::default(),
+            module: tokio::sync::watch::channel(None).1,
             metrics: metrics.clone(),
         };
         let subject = split_subject(false);

@@ -3,24 +3,26 @@
 //! The header `weir-filters` names the filters of the proxy and their plugin configurations. They decide the scopes of
 //! the stream.
 
-mod filters;
 mod grpc;
 mod session;
+mod stream_filters;
 mod stream_slots;
 
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{StatusCode, Version};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use tonic::{Code, Status};
 
 use super::Server;
 use super::listener::{ConnectionSlot, Http2Connection, Peer, set_connection_close};
 use super::reader::Refusal;
-use filters::Filters;
+use crate::xds::filter_request;
 use session::{Session, StreamEnds};
+pub use stream_filters::FilterSource;
+use stream_filters::StreamFilters;
 pub(super) use stream_slots::StreamSlots;
 use weir_core::manifest::problem::messages::answer as messages;
 
@@ -69,7 +71,10 @@ impl Server {
         let headers = request.headers();
         let own_peer = peer.clone().unwrap_or_default().0;
         let reader = self.authenticate(peer, slot, headers).await?;
-        let filters = Filters::of(headers)?;
+        let header = headers.get(filter_request::HEADER);
+        let requests = filter_request::parse(header.map(HeaderValue::as_bytes));
+        let requests = requests.map_err(|it| Status::invalid_argument(it.to_string()))?;
+        let filters = StreamFilters::new(requests, self.filters.clone());
         for scope in filters.scopes() {
             reader.may_read(scope)?;
         }

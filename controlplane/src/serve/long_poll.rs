@@ -296,10 +296,8 @@ struct OpenPoll {
 
 impl Drop for OpenPoll {
     fn drop(&mut self) {
-        if !self.is_answered {
-            let PollGuard { poller, ended, .. } = &self.guard;
-            self.proxies.record_closed(poller, ended);
-        }
+        let PollGuard { poller, ended, .. } = &self.guard;
+        self.proxies.record_end(poller, ended, self.is_answered);
     }
 }
 

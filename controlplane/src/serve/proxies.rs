@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use axum::http::HeaderMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use weir_split::wire::headers::{APPLIED, LEAN, MODULE, NODE, REFUSED};
+use weir_split::wire::headers::{APPLIED, LEAN, MODULE, NODE, REFUSED, TRAPS};
 
 pub(super) use self::cluster_status::{ClusterStatus, ExpectedPartial};
 use super::polls::{PollGuard, Poller};
 use super::revision_watermarks::{RevisionWatermarks, Subset};
 use crate::publish::{Current, Publisher};
+use crate::xds::module_table::ModuleTable;
 use weir_core::metrics::Metrics;
 use weir_core::owner::Owner;
 use weir_core::status::proxy::{self, FORGET, GONE, Replica};
@@ -45,6 +46,7 @@ pub struct Proxies {
     watermark: watch::Receiver<Arc<Watermark>>,
     metrics: Arc<Metrics>,
     state: Mutex<ProxyTable>,
+    modules: Arc<ModuleTable>,
     /// Changes when the list of proxies changes.
     changes: watch::Sender<()>,
 }
@@ -68,6 +70,8 @@ struct ProxyState {
     last_poll: Instant,
     /// When the connection of the last poll closed without an answer.
     closed: Option<Instant>,
+    /// When the last poll ended; None while a poll is open.
+    ended: Option<Instant>,
     /// When the proxy last ran the expected revision.
     last_current: Instant,
     report: Report,
@@ -91,6 +95,8 @@ pub(super) struct Report {
     is_lean: bool,
     /// The document version that the proxy gets.
     version: u32,
+    /// The number of VMs that ended without notice.
+    traps: u64,
     /// The watermark that a replica has sent together with `applied`. None if the poll has no such watermark.
     pub watermark: Option<Arc<Watermark>>,
     pub clusters: ClusterStatus,
@@ -118,6 +124,7 @@ impl Report {
             refused: text(REFUSED),
             is_lean: text(MODULE) == LEAN,
             version,
+            traps: text(TRAPS).parse().unwrap_or_default(),
             watermark: None,
             clusters: ClusterStatus::default(),
         }
@@ -135,6 +142,10 @@ fn unquote_revision(quoted: &str) -> String {
     }
 }
 
+fn seconds_since(time: Option<Instant>, now: Instant) -> u64 {
+    time.map_or(0, |time| now.saturating_duration_since(time).as_secs())
+}
+
 impl Proxies {
     pub(super) fn new(publisher: &Publisher, metrics: Arc<Metrics>) -> Proxies {
         Proxies {
@@ -143,6 +154,7 @@ impl Proxies {
             watermark: publisher.watermark(),
             metrics,
             state: Mutex::default(),
+            modules: Arc::default(),
             changes: watch::Sender::default(),
         }
     }
@@ -197,11 +209,14 @@ impl Proxies {
                 behind: now.duration_since(state.last_current).as_secs(),
                 silent: now.duration_since(state.last_poll).as_secs(),
                 closed: state.closed.map(|at| now.duration_since(at).as_secs()),
+                unpolled: seconds_since(state.ended, now),
+                traps: state.report.traps,
             }
         });
         Replica {
             replica: self.replica.clone(),
             proxies: proxies.collect(),
+            modules: self.modules.list(now),
         }
     }
 
@@ -230,17 +245,22 @@ impl Proxies {
             }
         }
         self.metrics.set_proxies(counts, behind);
+        let modules = self.modules.list(now);
+        let modules = modules.iter().map(|it| it.module.as_str());
+        self.metrics.set_modules(modules);
     }
 
-    /// Records that the connection of a poll closed without an answer. Does nothing if `ended` is cancelled, because
-    /// then a newer poll of the proxy has replaced this poll.
-    pub(super) fn record_closed(&self, poller: &Poller, ended: &CancellationToken) {
+    /// Records that a poll has ended. Does nothing if `ended` is cancelled, because then a newer poll of the proxy has
+    /// replaced this poll.
+    pub(super) fn record_end(&self, poller: &Poller, ended: &CancellationToken, is_answered: bool) {
         let mut state = self.lock();
         // A newer poll cancels `ended` before it takes the lock, so this change cannot overwrite the newer poll.
         if !ended.is_cancelled()
             && let Some(proxy) = state.proxies.get_mut(poller)
         {
-            proxy.closed = Some(Instant::now());
+            let now = Instant::now();
+            proxy.ended = Some(now);
+            proxy.closed = (!is_answered).then_some(now);
         }
     }
 
@@ -267,6 +287,11 @@ impl Proxies {
             drop(state);
             self.changes.send_replace(());
         }
+    }
+
+    /// Returns the modules of the streams of this replica.
+    pub fn modules(&self) -> Arc<ModuleTable> {
+        self.modules.clone()
     }
 
     /// Returns the present revision for each scope and version that a proxy requests. Also returns a watermark: the
@@ -335,6 +360,7 @@ impl Proxies {
         let mut own = ProxyState {
             last_poll: now,
             closed: None,
+            ended: None,
             last_current: last_current
                 .filter(|_| !is_current && !runs_partial)
                 .unwrap_or(now),

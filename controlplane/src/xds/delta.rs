@@ -107,11 +107,8 @@ impl Delta {
     /// Finds what is due after a change of a scope, of clusters or of filters.
     pub fn refresh(&mut self, newest: Newest<'_>) {
         self.refresh_clusters(newest);
-        for name in newest.extensions.keys() {
-            self.extensions.learn(name);
-        }
         self.endpoints.set_all_due();
-        self.extensions.set_all_due();
+        self.refresh_extensions(newest);
     }
 
     fn refresh_clusters(&mut self, newest: Newest<'_>) {
@@ -182,9 +179,41 @@ impl Delta {
         std::mem::take(&mut self.changes)
     }
 
-    /// Returns what the proxy has done with a filter. Returns None if the stream has not sent this filter.
-    pub fn extension(&self, name: &str) -> Option<&ClusterState> {
-        self.extensions.state(name)
+    /// Finds which filters are due after a change of the filters.
+    pub fn refresh_extensions(&mut self, newest: Newest<'_>) {
+        for name in newest.extensions.keys() {
+            self.extensions.learn(name);
+        }
+        self.extensions.set_all_due();
+    }
+
+    /// Returns the version of a filter that the proxy has or has refused, or that is on its way.
+    pub fn extension_version(&self, name: &str) -> Option<&Arc<str>> {
+        self.extensions.version(name)
+    }
+
+    /// Returns the version of a filter that the proxy has accepted. Returns None while another version is on its way.
+    pub fn accepted_extension(&self, name: &str) -> Option<&Arc<str>> {
+        let is_accepted = self.extensions.state(name) == Some(&ClusterState::Accepted);
+        self.extensions
+            .version(name)
+            .filter(|_| is_accepted && !self.extensions.is_in_flight(name))
+    }
+
+    /// True if the proxy has asked for the filter and does not have this version.
+    pub fn lacks_extension(&self, name: &str, version: &str) -> bool {
+        self.extensions.lacks(name, version)
+    }
+
+    /// True if the proxy has not answered a response with this filter.
+    pub fn is_extension_in_flight(&self, name: &str) -> bool {
+        self.extensions.is_in_flight(name)
+    }
+
+    /// True if the proxy has accepted all these clusters.
+    pub fn has_clusters(&self, names: &ClusterNames) -> bool {
+        let mut states = names.iter().map(|name| self.clusters.state(name));
+        states.all(|state| state == Some(&ClusterState::Accepted))
     }
 
     fn of(&mut self, kind: ResourceType) -> &mut TypeStream {

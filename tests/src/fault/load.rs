@@ -14,6 +14,8 @@ pub struct Sample {
     /// The index of the connection.
     pub connection: usize,
     pub sent: Instant,
+    /// Time from the request to the whole answer.
+    pub took: Duration,
     pub status: u16,
     /// The backend that answered, or the body if no backend answered.
     pub by: String,
@@ -53,6 +55,7 @@ impl Load {
                     samples.lock().expect("samples").push(Sample {
                         connection,
                         sent,
+                        took: sent.elapsed(),
                         status: answer.status.as_u16(),
                         by,
                     });

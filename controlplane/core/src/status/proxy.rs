@@ -57,6 +57,28 @@ pub struct Proxy {
     /// with an older version of Weir does not send this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<u64>,
+    /// Seconds since the last poll ended with or without an answer; 0 while a poll is open.
+    #[serde(default)]
+    pub unpolled: u64,
+    /// The number of VMs of the proxy that ended without notice.
+    #[serde(default)]
+    pub traps: u64,
+}
+
+/// The filter's module of an Envoy that gets its filter by a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamModule {
+    /// The owner of the token or certificate of the stream.
+    pub owner: Owner,
+    /// Envoy's node id.
+    pub node: String,
+    /// The hash of the accepted module; empty without such a module, or if the filters have different modules.
+    pub module: String,
+    /// Seconds since the Envoy accepted this module.
+    pub accepted: u64,
+    /// The hash of the last refused module, and the message of the Envoy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<(String, String)>,
 }
 
 impl Proxy {
@@ -82,4 +104,7 @@ pub struct Replica {
     /// A random name that each process of the control plane makes.
     pub replica: String,
     pub proxies: Vec<Proxy>,
+    /// The modules of the streams of this replica.
+    #[serde(default)]
+    pub modules: Vec<StreamModule>,
 }

@@ -4,17 +4,21 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir::publish::Publisher;
 use weir::report::all_proxies::AllProxies;
 use weir::report::gate::Gate;
+use weir::report::module_rollout::ModuleRollout;
 use weir::report::{StatusReporter, expiry_event};
 use weir::serve::listener::tls::Certificates;
 use weir::serve::{OWN_TOKEN, Tokens};
 use weir::source::folder::{Folder, folder_watcher::FolderWatcher};
 use weir::source::kubernetes::Cluster;
 use weir::source::kubernetes::cluster_versions::ClusterVersions;
+use weir::xds::module_file::ModuleReceiver;
 use weir_core::metrics::Metrics;
+use weir_core::rollout::Rollout;
 
 use super::{Serve, Shutdown};
 
@@ -68,17 +72,25 @@ impl ObjectSource {
         }
     }
 
-    /// Starts to write status and Events into the cluster. Returns None without a cluster. The task ends after the last
-    /// write.
+    /// Starts to roll out the filter, and to write status and Events into the cluster. Returns None without a cluster.
+    /// The task ends after the last write.
     pub fn report(
         &self,
         args: &Serve,
         publisher: &Publisher,
         proxies: &Arc<AllProxies>,
         certificates: Option<&Arc<Certificates>>,
+        (module, rollout): (ModuleReceiver, watch::Sender<Rollout>),
         shutdown: &Shutdown,
     ) -> Option<JoinHandle<()>> {
         let ObjectSource::Cluster(cluster) = self else {
+            let rollout = ModuleRollout {
+                module,
+                proxies: proxies.clone(),
+                state: rollout,
+                metrics: publisher.metrics(),
+            };
+            tokio::spawn(rollout.run_alone());
             return None;
         };
         let reporter = StatusReporter {
@@ -86,6 +98,8 @@ impl ObjectSource {
             outcome: publisher.outcome(),
             proxies: proxies.clone(),
             lease: args.lease.clone(),
+            rollout,
+            module,
             metrics: publisher.metrics(),
         };
         if let (Some(lease), Some(certificates)) = (&args.lease, certificates) {

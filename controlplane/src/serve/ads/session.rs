@@ -13,8 +13,8 @@ use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 use weir_split::wire::VERSION;
 
-use super::filters::Filters;
 use super::grpc::{Replies, Requests, SlowReader};
+use super::stream_filters::StreamFilters;
 use super::stream_slots::StreamSlot;
 use crate::publish::{Current, Published};
 use crate::serve::Server;
@@ -22,7 +22,8 @@ use crate::serve::listener::Http2Connection;
 use crate::serve::tokens::TokenSession;
 use crate::xds::catalog::{Catalog, Resource};
 use crate::xds::delta::{Delta, Newest};
-use crate::xds::message::Request;
+use crate::xds::message::{Request, ResourceType};
+use crate::xds::module_table::{ModuleTable, OpenModules};
 use crate::xds::stream_table::{ClusterNames, Node, OpenStream, StreamTable};
 use weir_core::manifest::problem::messages::answer as messages;
 
@@ -49,11 +50,10 @@ pub(super) struct Session {
     streams: Arc<StreamTable>,
     metrics: Arc<Metrics>,
     owner: Arc<Owner>,
-    filters: Filters,
+    filters: StreamFilters,
+    modules: Arc<ModuleTable>,
     /// For each scope: the names of the clusters that its document needs.
     scopes: Vec<Arc<ClusterNames>>,
-    /// The resources of ECDS by name.
-    extensions: BTreeMap<Arc<str>, Resource>,
     delta: Delta,
 }
 
@@ -75,7 +75,7 @@ impl StreamEnds {
 }
 
 impl Session {
-    pub(super) fn new(server: Server, owner: Arc<Owner>, filters: Filters) -> Session {
+    pub(super) fn new(server: Server, owner: Arc<Owner>, filters: StreamFilters) -> Session {
         Session {
             current: server.current,
             clusters: server.catalog.clusters(),
@@ -85,8 +85,8 @@ impl Session {
             metrics: server.metrics,
             owner,
             filters,
+            modules: server.proxies.modules(),
             scopes: Vec::new(),
-            extensions: BTreeMap::new(),
             delta: Delta::default(),
         }
     }
@@ -128,14 +128,16 @@ impl Session {
         let node = Node::new(self.owner.clone(), node_id(&first)?);
         tracing::debug!(owner = self.owner.name, node = %node.id, "a stream has opened");
         let open = self.streams.open(node.clone());
-        self.read(&first, &node);
+        let modules = self.modules.open(node.clone());
+        self.update_filters(&node);
+        self.read(&first, &node, &modules);
         let mut waits = self.retire(&node);
         loop {
             self.push(replies, &open).await?;
             let check = Instant::now() + RETIRE;
             tokio::select! {
                 request = requests.next() => match request? {
-                    Some(request) => self.read(&request, &node),
+                    Some(request) => self.read(&request, &node, &modules),
                     None => return Ok(()),
                 },
                 changed = self.current.changed() => {
@@ -148,6 +150,7 @@ impl Session {
                     self.refresh();
                 }
                 name = self.changed_endpoints.recv() => self.change_endpoints(name),
+                () = self.filters.changed() => self.update_filters(&node),
                 () = sleep_until(check), if waits => waits = self.retire(&node),
             }
         }
@@ -168,16 +171,57 @@ impl Session {
                     }
                 });
             }
-            let Some(response) = response else {
+            let Some(mut response) = response else {
                 return Ok(());
             };
+            if response.kind == ResourceType::Extensions {
+                self.encode_filters(&mut response.resources);
+            }
             self.metrics.count_push(response.kind.label());
             replies.send(response).await?;
         }
     }
 
-    fn read(&mut self, request: &Request, node: &Node) {
+    fn update_filters(&mut self, node: &Node) {
+        let names = self.names_by_scope();
+        let has_clusters = |scope: &Scope| {
+            let names = names.get(scope);
+            names.is_some_and(|names| self.delta.has_clusters(names))
+        };
+        self.filters.update(&self.delta, node, has_clusters);
+        self.with_newest(|delta, newest| delta.refresh_extensions(newest));
+    }
+
+    fn encode_filters(&self, resources: &mut [Resource]) {
+        let published = self.published();
+        let names = self.names_by_scope();
+        let has_clusters = |scope: &Scope| {
+            let names = names.get(scope);
+            names.is_some_and(|names| self.delta.has_clusters(names))
+        };
+        self.filters
+            .encode(resources, published.as_deref(), has_clusters);
+    }
+
+    /// Returns the names of the clusters that the document of each scope needs.
+    fn names_by_scope(&self) -> BTreeMap<Scope, Arc<ClusterNames>> {
+        let scopes = self.filters.scopes().cloned();
+        scopes.zip(self.scopes.iter().cloned()).collect()
+    }
+
+    fn published(&self) -> Option<Arc<Published>> {
+        match &*self.current.borrow() {
+            Current::Plan(published) => Some(published.clone()),
+            Current::Nothing { .. } => None,
+        }
+    }
+
+    fn read(&mut self, request: &Request, node: &Node, modules: &OpenModules) {
         let nack = self.with_newest(|delta, newest| delta.request(request, newest));
+        if ResourceType::of_url(&request.type_url) == Some(ResourceType::Extensions) {
+            self.filters.report(&self.delta, nack.as_ref(), modules);
+        }
+        self.update_filters(node);
         if let Some(nack) = nack {
             let (label, refused) = (nack.kind.label(), nack.refused.as_deref());
             self.metrics.count_nack(label);
@@ -194,11 +238,8 @@ impl Session {
 
     /// Reads the newest plan and the newest clusters.
     fn refresh(&mut self) {
-        let published = match &*self.current.borrow_and_update() {
-            Current::Plan(published) => Some(published.clone()),
-            Current::Nothing { .. } => None,
-        };
-        if let Some(published) = published {
+        self.current.mark_unchanged();
+        if let Some(published) = self.published() {
             let scopes = self.filters.scopes();
             self.scopes = scopes.map(|it| needed_clusters(&published, it)).collect();
         }
@@ -241,7 +282,7 @@ impl Session {
             scopes: &self.scopes,
             clusters: &clusters,
             endpoints: &endpoints,
-            extensions: &self.extensions,
+            extensions: self.filters.offers(),
         };
         act(&mut self.delta, newest)
     }

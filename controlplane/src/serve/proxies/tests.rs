@@ -39,7 +39,7 @@ fn gone_proxy_leaves_metrics() {
     let own = poller("a", Owner::default());
     let open = CancellationToken::new();
     proxies.record(&own, Report::of(&HeaderMap::new(), 1), None);
-    proxies.record_closed(&own, &open);
+    proxies.record_end(&own, &open, false);
     shows(1);
     let age = |by: Duration| {
         let mut state = proxies.lock();
@@ -54,7 +54,7 @@ fn gone_proxy_leaves_metrics() {
     shows(1);
     // After a newer poll, the closed connection of an older poll does not count.
     open.cancel();
-    proxies.record_closed(&own, &open);
+    proxies.record_end(&own, &open, false);
     assert_eq!(proxies.list().proxies[0].closed, None);
 }
 

@@ -16,8 +16,9 @@ pub struct Newest<'a> {
     pub clusters: &'a BTreeMap<Arc<str>, Resource>,
     /// Returns the endpoints of a cluster.
     pub endpoints: &'a dyn Fn(&str) -> Option<Resource>,
-    /// The filters of this stream.
-    pub extensions: &'a BTreeMap<Arc<str>, Resource>,
+    /// The filters of this stream. None for a filter that the stream may not send now. The bodies are empty, because a
+    /// filter is large: the caller encodes it when it sends a response.
+    pub extensions: &'a BTreeMap<Arc<str>, Option<Resource>>,
 }
 
 impl<'a> Newest<'a> {
@@ -42,7 +43,7 @@ impl<'a> Newest<'a> {
         match kind {
             ResourceType::Clusters => self.clusters.get(name).cloned(),
             ResourceType::Endpoints => (self.endpoints)(name),
-            ResourceType::Extensions => self.extensions.get(name).cloned(),
+            ResourceType::Extensions => self.extensions.get(name).cloned().flatten(),
         }
     }
 }

@@ -12,7 +12,7 @@ struct Scene {
     named: Vec<Arc<ClusterNames>>,
     clusters: BTreeMap<Arc<str>, Resource>,
     endpoints: BTreeMap<Arc<str>, Resource>,
-    extensions: BTreeMap<Arc<str>, Resource>,
+    extensions: BTreeMap<Arc<str>, Option<Resource>>,
     stream: Delta,
 }
 
@@ -74,6 +74,12 @@ impl Scene {
         let names = names.iter().map(|it| Arc::from(*it)).collect();
         self.named = vec![Arc::new(names)];
         self.with(|stream, newest| stream.refresh(newest));
+    }
+
+    /// Sets a filter. Without a version the stream may not send the filter.
+    fn set_extension(&mut self, name: &str, version: Option<&str>) {
+        let extension = version.map(|version| resource(name, version));
+        self.extensions.insert(name.into(), extension);
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Delta, Newest<'_>) -> T) -> T {
@@ -398,23 +404,48 @@ fn extension_is_never_removed() {
     let mut scene = Scene::default();
     scene.subscribe(ECDS, &["weir", "other"]);
     assert_eq!(scene.accepted(), [""; 0]);
-    scene.extensions = all(&[("weir", "1")]);
+    scene.set_extension("weir", Some("1"));
     scene.set_named(&[]);
     assert_eq!(scene.accepted(), ["ecds weir:1"]);
-    assert_eq!(
-        scene.stream.extension("weir"),
-        Some(&ClusterState::Accepted)
-    );
-    scene.extensions = all(&[("weir", "2")]);
+    let accepted = |scene: &Scene| scene.stream.accepted_extension("weir").cloned();
+    assert_eq!(accepted(&scene).as_deref(), Some("1"));
+    scene.set_extension("weir", Some("2"));
     scene.set_named(&[]);
     let response = scene.next().unwrap();
+    assert_eq!(accepted(&scene), None);
     let nack = scene.send(&answer(&response, Some("broken"))).unwrap();
     assert_eq!(nack.refused.as_deref(), Some("weir"));
-    let refused = ClusterState::Refused("broken".into());
-    assert_eq!(scene.stream.extension("weir"), Some(&refused));
+    assert_eq!(accepted(&scene), None);
+    assert!(!scene.stream.lacks_extension("weir", "2"));
     scene.extensions.clear();
     scene.set_named(&[]);
     assert_eq!(scene.accepted(), [""; 0]);
+}
+
+#[test]
+fn held_back_extension_comes_later() {
+    let mut scene = Scene::default();
+    scene.set_extension("weir", None);
+    let mut first = request(ECDS, &["weir"]);
+    first.versions = [("weir".to_owned(), "1".to_owned())].into();
+    scene.send(&first);
+    assert_eq!(scene.accepted(), [""; 0]);
+    let accepted = |scene: &Scene| scene.stream.accepted_extension("weir").cloned();
+    assert_eq!(accepted(&scene).as_deref(), Some("1"));
+    assert!(scene.stream.lacks_extension("weir", "2"));
+    scene.set_extension("weir", Some("2"));
+    scene.with(|stream, newest| stream.refresh_extensions(newest));
+    assert_eq!(scene.accepted(), ["ecds weir:2"]);
+    assert_eq!(accepted(&scene).as_deref(), Some("2"));
+}
+
+#[test]
+fn extensions_have_their_own_responses() {
+    let mut scene = Scene::default();
+    scene.set_extension("weir", Some("1"));
+    scene.set_extension("weir-upstream", Some("1"));
+    scene.subscribe(ECDS, &["weir", "weir-upstream"]);
+    assert_eq!(scene.accepted(), ["ecds weir:1", "ecds weir-upstream:1"]);
 }
 
 #[test]

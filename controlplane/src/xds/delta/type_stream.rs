@@ -16,7 +16,7 @@ use crate::xds::stream_table::ClusterState;
 /// Maximum number of responses of one type that the client has not answered. Envoy does not answer a response with
 /// clusters while any cluster warms, and new clusters must not wait for this.
 const MAX_IN_FLIGHT: usize = 8;
-/// A response with this number of bytes gets no further resource.
+/// A response with this number of bytes gets no further resource. A filter has a response of its own.
 const MAX_RESPONSE: usize = 1 << 20;
 /// Maximum number of subscribed names.
 const MAX_NAMES: usize = 20_000;
@@ -114,6 +114,23 @@ impl TypeStream {
         let held = self.held.get(name);
         held.zip(newest.resource(self.kind, name))
             .is_none_or(|(held, newest)| held.version == newest.version)
+    }
+
+    /// Returns the version that the client has or will have when it has read the last response.
+    pub(super) fn version(&self, name: &str) -> Option<&Arc<str>> {
+        self.held.get(name).map(|it| &it.version)
+    }
+
+    /// True if the client has asked for the resource and does not have this version.
+    pub(super) fn lacks(&self, name: &str, version: &str) -> bool {
+        let has_version = |held: &Held| *held.version == *version && !held.must_send_again;
+        self.names.contains(name) && !self.held.get(name).is_some_and(has_version)
+    }
+
+    /// True if the client has not answered the last response with the resource.
+    pub(super) fn is_in_flight(&self, name: &str) -> bool {
+        let mut sent = self.in_flight.iter().flat_map(|it| &it.sent);
+        sent.any(|it| *it.name == *name)
     }
 
     /// Records what the client has from an earlier stream. Returns the recorded names.
@@ -331,7 +348,8 @@ impl TypeStream {
             };
             let more = [&*resource.body, resource.name.as_bytes()].map(<[u8]>::len);
             let total = size.saturating_add(more.iter().sum());
-            if !resources.is_empty() && total > MAX_RESPONSE {
+            let is_full = total > MAX_RESPONSE || self.kind == ResourceType::Extensions;
+            if !resources.is_empty() && is_full {
                 self.due.insert(name);
                 break;
             }

@@ -150,6 +150,7 @@ pub mod route;
 pub mod service;
 pub mod split;
 pub mod start;
+pub mod stream;
 
 /// The name of each subject, and the templates of its messages.
 pub const ALL: &[(&str, &[Template])] = &[
@@ -174,4 +175,5 @@ pub const ALL: &[(&str, &[Template])] = &[
     ("service", service::ALL),
     ("split", split::ALL),
     ("start", start::ALL),
+    ("stream", stream::ALL),
 ];

@@ -86,9 +86,6 @@ messages! {
     query_unreadable(why) => InvalidValue,
         "the query cannot be read: {why}", Whole "nothing is served",
         "write namespace=NAMESPACE or gateway=NAMESPACE/NAME";
-    filters(why) => InvalidValue,
-        "the header weir-filters is not a JSON object of filters: {why}", Whole "the proxy gets no clusters",
-        "write weir-filters into initial_metadata of the grpc_service, with the value {{\"FILTER\": {{PLUGIN CONFIGURATION}}}}";
     no_node() => InvalidValue,
         "the first request has no node id", Whole "the proxy gets no clusters",
         "write node: {{id: NAME}} into the configuration of Envoy, or start Envoy with --service-node NAME";
