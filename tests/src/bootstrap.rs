@@ -16,6 +16,7 @@ pub struct Bootstrap {
     module: Option<PathBuf>,
     node: Option<String>,
     lua: Option<String>,
+    filters: Option<Value>,
 }
 
 struct Listener {
@@ -151,6 +152,14 @@ impl Bootstrap {
         self
     }
 
+    /// Adds the cluster `weir` for the control plane at this address, and a stream to it, from which Envoy gets its
+    /// other clusters. `filters` is the value of the header `weir-filters`. Envoy needs a node id for this.
+    #[must_use]
+    pub fn clusters_from(mut self, plane: SocketAddr, filters: Value) -> Bootstrap {
+        self.filters = Some(filters);
+        self.http2_cluster("weir", plane)
+    }
+
     #[must_use]
     pub fn cluster(self, name: &str, address: SocketAddr) -> Bootstrap {
         self.cluster_of(name, address, json!({}))
@@ -226,17 +235,41 @@ impl Bootstrap {
                 listener.build(&wasm, self.lua.as_deref())
             })
             .collect();
-        json!({
-            "node": { "id": self.node.unwrap_or_default(), "cluster": "" },
+        let mut config = json!({
+            "node": { "id": self.node.unwrap_or_default(), "cluster": "tests" },
             "static_resources": { "listeners": listeners, "clusters": self.clusters },
             // Needed for /runtime_modify.
             "layered_runtime": { "layers": [{ "name": "admin", "admin_layer": {} }] },
             "admin": {
                 "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
             },
-        })
-        .to_string()
+        });
+        if let Some(filters) = &self.filters {
+            config["dynamic_resources"] = stream(filters);
+        }
+        config.to_string()
     }
+}
+
+/// The stream to the control plane, as in the output of `weir bootstrap`.
+fn stream(filters: &Value) -> Value {
+    json!({
+        "ads_config": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": true,
+            "grpc_services": [{
+                "envoy_grpc": {
+                    "cluster_name": "weir",
+                    "retry_policy": {
+                        "retry_back_off": { "base_interval": "0.5s", "max_interval": "2s" },
+                    },
+                },
+                "initial_metadata": [{ "key": "weir-filters", "value": filters.to_string() }],
+            }],
+        },
+        "cds_config": { "resource_api_version": "V3", "ads": {}, "initial_fetch_timeout": "1s" },
+    })
 }
 
 const TYPED: &str = "type.googleapis.com/envoy.extensions.filters";

@@ -13,7 +13,7 @@ const TYPES: &str = "type.googleapis.com/envoy";
 
 /// A control plane with its own copy of the filter.
 struct Scene {
-    web: Web,
+    _web: Web,
     plane: Plane,
     folder: TempDir,
 }
@@ -28,7 +28,11 @@ impl Scene {
         let manifest = manifest(&web);
         let plane = Plane::start_with(&["--filter", &file], &[("web.yaml", &manifest)]);
         plane.wait_until_ready().await;
-        Scene { web, plane, folder }
+        Scene {
+            _web: web,
+            plane,
+            folder,
+        }
     }
 
     fn module(&self) -> PathBuf {

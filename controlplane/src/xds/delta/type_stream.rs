@@ -183,8 +183,12 @@ impl TypeStream {
 
     /// Adds a subscription to a name that the stream may not have.
     fn subscribe_unknown(&mut self, name: &str) {
-        // What the client has from before stays as it is. `Delta::retire` removes it later.
-        if name.len() > MAX_TEXT || self.held.contains_key(name) {
+        // What the client has from before stays as it is, until a scope names it again or `Delta::retire` removes it.
+        if let Some((name, _)) = self.held.get_key_value(name) {
+            self.names.insert(name.clone());
+            return;
+        }
+        if name.len() > MAX_TEXT {
             return;
         }
         let name: Arc<str> = name.into();

@@ -1,0 +1,8 @@
+//! An Envoy whose only cluster is the control plane gets the clusters and endpoints of backends from `weir serve`.
+
+mod fourth_version;
+mod named_clusters;
+mod plane_away;
+mod pod_rollouts;
+mod pods;
+mod two_replicas;
