@@ -143,7 +143,7 @@ impl Delta {
         self.endpoints.set_all_due();
     }
 
-    /// Removes the clusters that no scope names and that nothing has used for [`RETIREMENT`]. `in_use` has the clusters
+    /// Removes the clusters that no scope names and that nothing has used for `RETIREMENT`. `in_use` has the clusters
     /// that the filters of the proxy use; None if this is not known, and then every cluster counts as used. Returns true
     /// if a cluster waits for its removal, so the caller must call again later.
     pub fn retire(

@@ -22,7 +22,8 @@ async fn traffic_goes_on_without_control_plane() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     scene.plane.kill();
 
-    // A pod of v1 is replaced while nobody reads the manifests. The old pod stays, because Envoy cannot know the new one.
+    // A pod of v1 is replaced while no control plane reads the manifests. The old pod stays, because Envoy cannot know
+    // the new one.
     let new = Pod::start("v1");
     scene
         .plane

@@ -40,7 +40,7 @@ pub struct ClusterGaps {
 }
 
 impl ClusterGaps {
-    /// Keeps the first [`MAX_CLUSTERS`] clusters, because a replica keeps the gaps of many proxies.
+    /// Keeps the first `MAX_CLUSTERS` clusters, because a replica keeps the gaps of many proxies.
     pub fn new(clusters: impl IntoIterator<Item = (String, ClusterGap)>) -> ClusterGaps {
         let mut gaps = ClusterGaps::default();
         for (name, gap) in clusters {

@@ -59,7 +59,7 @@ impl Http2Connection {
         self.broken.cancel();
     }
 
-    /// Keeps the connection open. Without open requests the connection ends after [`HEAD`].
+    /// Keeps the connection open. Without open requests the connection ends after `HEAD`.
     pub fn open_request(self: &Arc<Self>) -> OpenRequest {
         self.requests
             .send_modify(|count| *count = count.saturating_add(1));
