@@ -42,12 +42,17 @@ fn services_of_rule(rule: &Rule) -> impl Iterator<Item = &Service> {
 }
 
 impl Plan {
-    /// Returns each backend and each mirror of the plan. The value is true if a rule of a GRPCRoute names the Service.
+    /// Returns each backend and each mirror of the plan. The value is true if a rule of a GRPCRoute in the namespace of
+    /// the Service names the Service. A route of another namespace must not change the protocol for everybody.
     pub fn backends(&self) -> BTreeMap<Service, bool> {
         let mut backends: BTreeMap<Service, bool> = BTreeMap::new();
         for (identity, rule) in &self.rules {
-            let is_grpc = identity.starts_with("GRPCRoute/");
+            let grpc_namespace = identity
+                .strip_prefix("GRPCRoute/")
+                .and_then(|rest| rest.split_once('/'))
+                .map(|(namespace, _)| namespace);
             for service in services_of_rule(rule) {
+                let is_grpc = grpc_namespace == Some(&service.namespace);
                 match backends.get_mut(service) {
                     Some(known) => *known |= is_grpc,
                     None => drop(backends.insert(service.clone(), is_grpc)),

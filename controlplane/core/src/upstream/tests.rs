@@ -87,6 +87,39 @@ fn protocol_follows_app_protocol() {
 }
 
 #[test]
+fn only_own_grpc_routes_choose_http2() {
+    let plain = "{ports: [{port: 80, name: web}]}";
+    let route = |namespace: &str| {
+        format!(
+            "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {{name: calls, namespace: {namespace}}}
+spec:
+  parentRefs: [{{group: '', kind: Service, name: root, namespace: default}}]
+  rules: [{{backendRefs: [{{name: s0, namespace: default, port: 80}}]}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {{name: calls}}
+spec:
+  from: [{{group: gateway.networking.k8s.io, kind: GRPCRoute, namespace: {namespace}}}]
+  to: [{{group: '', kind: Service}}]
+"
+        )
+    };
+    for (kind, namespace, protocol) in [
+        ("HTTPRoute", "default", "h2"),
+        ("HTTPRoute", "other", "h1"),
+        ("GRPCRoute", "other", "h2"),
+    ] {
+        let (lines, problems) = found("a.yaml", kind, &[plain], &route(namespace));
+        let expected = format!("s0.default:80: slices of \"web\" {protocol}");
+        assert_eq!(lines, [expected], "{kind} {namespace} {problems:?}");
+    }
+}
+
+#[test]
 fn addresses_replace_endpoint_slices() {
     let services = [
         "{weir.dev/addresses: '10.0.0.1:8080,10.0.0.2'}|{ports: [{port: 80}]}",
