@@ -52,7 +52,9 @@ pub(super) struct Session {
     owner: Arc<Owner>,
     filters: StreamFilters,
     modules: Arc<ModuleTable>,
-    /// For each scope: the names of the clusters that its document needs.
+    /// The plan of the last refresh. None before the first refresh.
+    published: Option<Arc<Published>>,
+    /// For each scope: the names of the clusters that its document in `published` needs.
     scopes: Vec<Arc<ClusterNames>>,
     delta: Delta,
 }
@@ -86,6 +88,7 @@ impl Session {
             owner,
             filters,
             modules: server.proxies.modules(),
+            published: None,
             scopes: Vec::new(),
             delta: Delta::default(),
         }
@@ -132,9 +135,10 @@ impl Session {
         self.update_filters(&node);
         self.read(&first, &node, &modules);
         let mut waits = self.retire(&node);
+        // Frequent events must not delay the check.
+        let mut check = Instant::now() + RETIRE;
         loop {
             self.push(replies, &open).await?;
-            let check = Instant::now() + RETIRE;
             tokio::select! {
                 request = requests.next() => match request? {
                     Some(request) => self.read(&request, &node, &modules),
@@ -148,10 +152,14 @@ impl Session {
                 changed = self.clusters.changed() => {
                     changed.map_err(|_| stopped())?;
                     self.refresh();
+                    waits = self.retire(&node);
                 }
                 name = self.changed_endpoints.recv() => self.change_endpoints(name),
                 () = self.filters.changed() => self.update_filters(&node),
-                () = sleep_until(check), if waits => waits = self.retire(&node),
+                () = sleep_until(check), if waits => {
+                    waits = self.retire(&node);
+                    check = Instant::now() + RETIRE;
+                }
             }
         }
     }
@@ -192,28 +200,21 @@ impl Session {
         self.with_newest(|delta, newest| delta.refresh_extensions(newest));
     }
 
+    /// A filter gets the document of the last refresh, because the stream has not learned the clusters of a newer one.
     fn encode_filters(&self, resources: &mut [Resource]) {
-        let published = self.published();
         let names = self.names_by_scope();
         let has_clusters = |scope: &Scope| {
             let names = names.get(scope);
             names.is_some_and(|names| self.delta.has_clusters(names))
         };
         self.filters
-            .encode(resources, published.as_deref(), has_clusters);
+            .encode(resources, self.published.as_deref(), has_clusters);
     }
 
     /// Returns the names of the clusters that the document of each scope needs.
     fn names_by_scope(&self) -> BTreeMap<Scope, Arc<ClusterNames>> {
         let scopes = self.filters.scopes().cloned();
         scopes.zip(self.scopes.iter().cloned()).collect()
-    }
-
-    fn published(&self) -> Option<Arc<Published>> {
-        match &*self.current.borrow() {
-            Current::Plan(published) => Some(published.clone()),
-            Current::Nothing { .. } => None,
-        }
     }
 
     fn read(&mut self, request: &Request, node: &Node, modules: &OpenModules) {
@@ -238,10 +239,10 @@ impl Session {
 
     /// Reads the newest plan and the newest clusters.
     fn refresh(&mut self) {
-        self.current.mark_unchanged();
-        if let Some(published) = self.published() {
+        if let Current::Plan(published) = &*self.current.borrow_and_update() {
             let scopes = self.filters.scopes();
-            self.scopes = scopes.map(|it| needed_clusters(&published, it)).collect();
+            self.scopes = scopes.map(|it| needed_clusters(published, it)).collect();
+            self.published = Some(published.clone());
         }
         self.clusters.mark_unchanged();
         self.with_newest(|delta, newest| delta.refresh(newest));
