@@ -19,6 +19,11 @@ const MAX_ADDRESSES: usize = 256;
 /// Maximum of a duration: one day.
 const MAX_MILLISECONDS: u64 = 86_400_000;
 
+/// Maximum of the seconds of TCP keepalive that Linux accepts.
+const MAX_KEEPALIVE_SECONDS: u64 = 32_767;
+/// Maximum of the probes of TCP keepalive that Linux accepts.
+const MAX_PROBES: u32 = 127;
+
 /// The settings of the clusters of one Service. Most Services have none, so a Service has them in a box.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamSettings {
@@ -152,7 +157,8 @@ const ANNOTATIONS: [(&str, Reader); 14] = [
         Ok(())
     }),
     ("tcp-keepalive-probes", |to, text| {
-        keepalive(to).probes = Some(number(text)?);
+        let probes = number(text).ok().filter(|it| *it <= MAX_PROBES);
+        keepalive(to).probes = Some(probes.ok_or(PROBES)?);
         Ok(())
     }),
     ("tcp-keepalive-time", |to, text| {
@@ -163,7 +169,8 @@ const ANNOTATIONS: [(&str, Reader); 14] = [
 
 const ADDRESSES: &str = "addresses such as 10.0.0.1:8080,host.example:443";
 const DURATION: &str = "a duration such as 5s or 500ms, from 1ms to 24h";
-const SECONDS: &str = "a duration in whole seconds such as 30s, from 1s to 24h";
+const SECONDS: &str = "a duration in whole seconds such as 30s, from 1s to 32767s";
+const PROBES: &str = "a whole number from 1 to 127";
 const NUMBER: &str = "a whole number from 1 to 4294967295";
 
 impl UpstreamSettings {
@@ -245,6 +252,7 @@ fn duration(text: &str) -> Result<u64, &'static str> {
 fn seconds(text: &str) -> Result<u32, &'static str> {
     let value = duration(text).map_err(|_| SECONDS)?;
     let whole = (value % 1_000 == 0).then_some(value / 1_000);
+    let whole = whole.filter(|it| *it <= MAX_KEEPALIVE_SECONDS);
     whole.and_then(|it| u32::try_from(it).ok()).ok_or(SECONDS)
 }
 

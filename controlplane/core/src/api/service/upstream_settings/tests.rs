@@ -90,6 +90,30 @@ fn wrong_annotation_affects_nothing_else() {
 }
 
 #[test]
+fn keepalive_has_limits_of_linux() {
+    let whole_seconds = "write a duration in whole seconds such as 30s, from 1s to 32767s";
+    let probes = "write a whole number from 1 to 127";
+    for (own, value, remedy) in [
+        ("time", "32767s", None),
+        ("time", "32768s", Some(whole_seconds)),
+        ("time", "24h", Some(whole_seconds)),
+        ("interval", "9h", None),
+        ("interval", "10h", Some(whole_seconds)),
+        ("interval", "1500ms", Some(whole_seconds)),
+        ("probes", "127", None),
+        ("probes", "128", Some(probes)),
+        ("probes", "0", Some(probes)),
+        ("probes", "+1", Some(probes)),
+    ] {
+        let annotation = format!("{{weir.dev/tcp-keepalive-{own}: '{value}'}}");
+        let (read, problems) = settings("a.yaml", &annotation);
+        let remedies: Vec<&str> = problems.iter().map(|it| it.remedy.as_str()).collect();
+        assert_eq!(remedies, Vec::from_iter(remedy), "{own} {value}");
+        assert_eq!(read.is_none(), remedy.is_some(), "{own} {value}");
+    }
+}
+
+#[test]
 fn cluster_ignores_addresses() {
     let annotation = "{weir.dev/addresses: '10.0.0.1:80'}";
     assert_eq!(settings("a.yaml", annotation).0.unwrap().addresses.len(), 1);
