@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use super::PortSelection;
 use crate::api::endpoint_slice::{EndpointSlice, EndpointView, Readiness};
 
+/// Maximum number of addresses of one cluster. The first addresses in order are kept.
+const MAX_ADDRESSES: usize = 4_096;
+
 /// The endpoints of a cluster, by name of the zone. The name is empty for endpoints without a zone.
 ///
 /// If every endpoint has a hint (`hints.forZones`), the names come from the hints.
@@ -14,7 +17,8 @@ pub type Endpoints = BTreeMap<Box<str>, BTreeSet<SocketAddr>>;
 /// Returns the endpoints for a port of a Service. `slices` are all EndpointSlices of the Service, in any order.
 ///
 /// The ready endpoints are used. If no endpoint is ready, the endpoints that serve and terminate are used. A pod with
-/// addresses of both families is one endpoint. An address that several slices list is one endpoint.
+/// addresses of both families is one endpoint. An address that several slices list is one endpoint. Returns at most 4,096
+/// addresses.
 pub fn endpoints<'s>(
     slices: impl IntoIterator<Item = &'s EndpointSlice>,
     selection: &PortSelection,
@@ -41,15 +45,14 @@ pub fn endpoints<'s>(
     };
     let has_hints = usable(best).all(|it| !it.hint.is_empty());
     let mut endpoints = Endpoints::new();
-    for (address, endpoint) in &all {
-        if endpoint.readiness == best {
-            let zone = if has_hints {
-                endpoint.hint
-            } else {
-                endpoint.zone
-            };
-            endpoints.entry(zone.into()).or_default().insert(*address);
-        }
+    let best_endpoints = all.iter().filter(|(_, it)| it.readiness == best);
+    for (address, endpoint) in best_endpoints.take(MAX_ADDRESSES) {
+        let zone = if has_hints {
+            endpoint.hint
+        } else {
+            endpoint.zone
+        };
+        endpoints.entry(zone.into()).or_default().insert(*address);
     }
     endpoints
 }
@@ -150,6 +153,20 @@ mod tests {
             lines(&slices, false),
             [" 10.0.0.1:80", " 10.0.0.3:8080", "a 10.0.0.2:8080"]
         );
+    }
+
+    #[test]
+    fn first_addresses_are_kept() {
+        let of = |name: &str, third: usize, count: usize| {
+            let endpoints = (0..count).map(|it| format!("{{addresses: [10.0.{third}.{it}]}}"));
+            let endpoints = endpoints.collect::<Vec<_>>().join(", ");
+            let head = "addressType: IPv4\nports: [{name: http, port: 80}]\nendpoints: ";
+            slice(name, &format!("{head}[{endpoints}]"))
+        };
+        let full: Vec<_> = (0..16).map(|it| of(&format!("s{it}"), it, 256)).collect();
+        assert_eq!(lines(&full, false).len(), MAX_ADDRESSES);
+        let more = [vec![of("more", 16, 256)], full.clone()].concat();
+        assert_eq!(lines(&more, false), lines(&full, false));
     }
 
     #[test]
