@@ -263,6 +263,22 @@ fn refused_response_is_sent_in_parts() {
 }
 
 #[test]
+fn new_cluster_precedes_refused_halves() {
+    let mut scene = Scene::of(&["a", "b", "c", "d"].map(|name| (name, "1")));
+    scene.subscribe(CDS, &[]);
+    let first = scene.next().unwrap();
+    scene.send(&answer(&first, Some("bad a")));
+    scene.set_clusters(&["a", "b", "c", "d", "e"].map(|name| (name, "1")));
+    assert_eq!(scene.accepted(), ["cds e:1", "cds a:1 b:1", "cds c:1 d:1"]);
+    // A changed cluster leaves its half.
+    scene.set_clusters(&["a", "b", "c", "d"].map(|name| (name, "2")));
+    let second = scene.next().unwrap();
+    scene.send(&answer(&second, Some("bad a")));
+    scene.clusters.insert("b".into(), resource("b", "3"));
+    assert_eq!(scene.accepted(), ["cds a:2", "cds b:3", "cds c:2 d:2"]);
+}
+
+#[test]
 fn new_cluster_needs_no_ack() {
     let mut scene = Scene::of(&[("a", "1")]);
     scene.subscribe(CDS, &[]);
@@ -543,6 +559,32 @@ fn invented_names_are_not_kept() {
         };
         assert!(kept < 4_000 && size < 10_000, "{kind:?} {kept} {size}");
     }
+}
+
+#[test]
+fn stated_versions_have_limits() {
+    let long = |count: usize| "v".repeat(count);
+    for (name, version, count, kept) in [
+        ("", long(1), 2_000, 1_024),
+        ("", long(80), 2_000, 1_024),
+        ("", long(81), 2_000, 0),
+        (&long(388) as &str, long(8), 2_000, 326),
+        (&long(600), long(1), 10, 0),
+    ] {
+        let mut scene = Scene::of(&[]);
+        let mut first = request(CDS, &["*"]);
+        let names = (0..count).map(|it| format!("{name}{it:05}"));
+        first.versions = names.map(|name| (name, version.clone())).collect();
+        scene.send(&first);
+        let size = scene.stream.clusters.size();
+        assert_eq!(size, kept, "{} {}", name.len(), version.len());
+    }
+    let mut scene = Scene::of(&[("a", "1")]);
+    let mut first = request(CDS, &["*"]);
+    first.versions.insert("a".into(), long(81));
+    scene.send(&first);
+    assert_eq!(scene.accepted(), ["cds a:1"]);
+    assert_eq!(scene.states(), ["a accepted"]);
 }
 
 #[test]

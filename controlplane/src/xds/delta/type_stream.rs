@@ -25,9 +25,13 @@ const MAX_NAMES: usize = 20_000;
 const MAX_UNKNOWN: usize = 64;
 /// Maximum number of resources that the client has from an earlier stream and that the stream may not have now.
 const MAX_LEFT_OVER: usize = 1_024;
+/// Maximum number of bytes of the names and versions of resources from an earlier stream that the stream may not have.
+const MAX_LEFT_OVER_BYTES: usize = 128 << 10;
+/// Maximum number of bytes of a version that the client states. The versions of Weir have at most 65 bytes.
+const MAX_VERSION: usize = 80;
 /// Maximum number of names that a response reports as removed.
 const MAX_REMOVED: usize = 1_024;
-/// Maximum number of bytes of a name or a version that the client has invented.
+/// Maximum number of bytes of a name or a message of the client.
 const MAX_TEXT: usize = 512;
 /// Maximum number of resources whose refusal is kept with the client's message.
 const MAX_MESSAGES: usize = 64;
@@ -139,13 +143,22 @@ impl TypeStream {
         versions: &BTreeMap<String, String>,
         newest: Newest<'_>,
     ) -> Vec<Arc<str>> {
-        let mut left_over: usize = 0;
+        let (mut left_over, mut left_over_bytes): (usize, usize) = (0, 0);
         for (name, version) in versions {
+            if version.len() > MAX_VERSION {
+                continue;
+            }
             let name: Arc<str> = match newest.name(self.kind, name) {
                 Some(name) => name.clone(),
-                None if left_over >= MAX_LEFT_OVER || name.len() > MAX_TEXT => continue,
                 None => {
+                    let bytes = left_over_bytes.saturating_add(name.len());
+                    let bytes = bytes.saturating_add(version.len());
+                    let is_full = left_over >= MAX_LEFT_OVER || bytes > MAX_LEFT_OVER_BYTES;
+                    if is_full || name.len() > MAX_TEXT {
+                        continue;
+                    }
                     left_over = left_over.saturating_add(1);
+                    left_over_bytes = bytes;
                     name.as_str().into()
                 }
             };
@@ -153,7 +166,6 @@ impl TypeStream {
             let present = present.map(|it| it.version);
             let (version, state) = match present {
                 Some(present) if *present == **version => (present, ClusterState::Accepted),
-                _ if version.len() > MAX_TEXT => continue,
                 Some(_) => (version.as_str().into(), ClusterState::Sent),
                 None => (version.as_str().into(), ClusterState::Accepted),
             };
@@ -300,8 +312,13 @@ impl TypeStream {
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return None;
         }
-        let mut resources = self.next_half(newest);
+        // Good resources must not wait for the halves of a refused response.
+        let mut resources = self.take_due(newest);
         if resources.is_empty() {
+            resources = self.next_half(newest);
+        }
+        if resources.is_empty() {
+            // A resource of a half may have a newer version, and is due now.
             resources = self.take_due(newest);
         }
         let removed = self.take_removed(&resources, newest);
