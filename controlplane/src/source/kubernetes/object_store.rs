@@ -132,13 +132,12 @@ impl ObjectStore {
         keys.collect()
     }
 
-    /// True if each of these ConfigMaps was read, or is absent.
-    pub fn has_read_config_maps(&self, needed: &BTreeSet<Key>) -> bool {
+    /// Returns the ConfigMaps that were not read. An absent ConfigMap counts as read.
+    pub fn unread_config_maps(&self, needed: BTreeSet<Key>) -> BTreeSet<Key> {
         let source = self.sources.get(CONFIG_MAPS);
         let read = source.and_then(|it| it.objects.as_ref());
-        needed
-            .iter()
-            .all(|key| read.is_some_and(|it| it.contains_key(key)))
+        let is_unread = |key: &Key| read.is_none_or(|it| !it.contains_key(key));
+        needed.into_iter().filter(is_unread).collect()
     }
 
     /// True if all sources are known and the store has the objects of each source.

@@ -166,7 +166,7 @@ fn policies_need_config_maps() {
     store.apply(SourceEvent::Applied(id, key("p"), object, 1));
     let needed = store.needed_config_maps();
     assert_eq!(needed, [key("ca")].into());
-    assert!(!store.has_read_config_maps(&needed));
+    assert_eq!(store.unread_config_maps(needed.clone()), needed);
     let absent = ReadObject {
         entry: None,
         problem: None,
@@ -174,6 +174,6 @@ fn policies_need_config_maps() {
     };
     let list = BTreeMap::from([(key("ca"), absent)]);
     store.apply(SourceEvent::Listed(CONFIG_MAPS.into(), list, 0, 0));
-    assert!(store.has_read_config_maps(&needed));
+    assert!(store.unread_config_maps(needed).is_empty());
     assert_eq!(store.watermark().get(CONFIG_MAPS), None);
 }
