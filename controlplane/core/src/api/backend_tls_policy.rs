@@ -210,7 +210,8 @@ fn config_maps(refs: Vec<CaReference>) -> Result<Box<[Box<str>]>, usize> {
     for (index, it) in refs.into_iter().enumerate() {
         let is_core = it.group.as_deref().unwrap_or_default().is_empty();
         let is_config_map = is_core && it.kind.as_deref() == Some("ConfigMap");
-        if !is_config_map || it.name.is_empty() || index >= MAX_REFS {
+        // The name becomes a part of a URL.
+        if !is_config_map || !is_dns_name(&it.name) || index >= MAX_REFS {
             return Err(index);
         }
         names.push(it.name.into());
@@ -296,6 +297,12 @@ mod tests {
         );
         assert_eq!(
             path("{hostname: a.b, caCertificateRefs: [{group: '', kind: Secret, name: ca}]}"),
+            "spec.validation.caCertificateRefs[0]"
+        );
+        assert_eq!(
+            path(
+                "{hostname: a.b, caCertificateRefs: [{group: '', kind: ConfigMap, name: '../ca'}]}"
+            ),
             "spec.validation.caCertificateRefs[0]"
         );
         assert_eq!(
