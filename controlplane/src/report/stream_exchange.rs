@@ -48,21 +48,26 @@ impl StreamExchange {
         let mut readers: HashMap<SocketAddr, PeerReader> = HashMap::new();
         let mut logged = String::new();
         loop {
-            match self.peers.addresses().await {
+            let addresses = self.peers.addresses().await;
+            // Without the addresses, there may be a replica that has no reader.
+            let are_known = addresses.is_ok();
+            match addresses {
                 Ok(addresses) => {
                     let addresses: BTreeSet<SocketAddr> = addresses.into_iter().collect();
                     self.update_readers(&mut readers, &addresses, &mut tasks);
                     logged.clear();
                 }
-                Err(failure) if failure != logged => {
-                    tracing::warn!("the streams of other replicas cannot be read: {failure}");
+                Err(failure) => {
+                    if failure != logged {
+                        tracing::warn!("the streams of other replicas cannot be read: {failure}");
+                    }
                     logged = failure;
                 }
-                Err(_) => {}
             }
             let mut readers = readers.values();
             let does_answer = |reader: &PeerReader| reader.does_answer.load(Ordering::Relaxed);
-            self.streams.set_complete(readers.all(does_answer));
+            self.streams
+                .set_complete(are_known && readers.all(does_answer));
             sleep(READ_ADDRESSES).await;
         }
     }
@@ -97,6 +102,7 @@ impl StreamExchange {
             streams: self.streams.clone(),
             name: String::new(),
             since: 0,
+            began: 0,
         };
         loop {
             let failure = match self
@@ -135,6 +141,7 @@ impl StreamExchange {
             }
             remote.name.clone_from(&report.replica);
             remote.since = report.until;
+            remote.began = report.began;
             wait = Some(WAIT);
             self.streams.replace_remote(report);
         }
@@ -146,8 +153,10 @@ impl StreamExchange {
         remote: &ReadState,
         wait: Option<Duration>,
     ) -> io::Result<StreamReport> {
-        let ReadState { name, since, .. } = remote;
-        let path = format!("/v1/streams?replica={name}&since={since}");
+        let ReadState {
+            name, since, began, ..
+        } = remote;
+        let path = format!("/v1/streams?replica={name}&since={since}&began={began}");
         timeout(ANSWER, self.peers.get(connection, &path, wait)).await?
     }
 }
@@ -159,6 +168,8 @@ struct ReadState {
     name: String,
     /// The count up to which this replica has read the changes.
     since: u64,
+    /// The newest count of the replica when this replica began from the beginning.
+    began: u64,
 }
 
 impl Drop for ReadState {

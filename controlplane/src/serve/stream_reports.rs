@@ -28,6 +28,9 @@ pub(super) struct ReadCount {
     /// The count of changes that the other replica has read.
     #[serde(default)]
     since: u64,
+    /// The newest count when the other replica began from the beginning.
+    #[serde(default)]
+    began: u64,
 }
 
 pub(super) async fn streams(
@@ -42,13 +45,13 @@ pub(super) async fn streams(
         Err(refusal) => refusal.into_response(),
         Ok(reader) if server.authentication.is_replica(&reader) => {
             let replica = server.proxies.replica();
-            let since = if read.replica == replica {
-                read.since
+            let (since, began) = if read.replica == replica {
+                (read.since, read.began)
             } else {
-                0
+                (0, 0)
             };
             server.wait_for_streams(since, end).await;
-            let report = server.streams.report(replica, since);
+            let report = server.streams.report(replica, since, began);
             let json = [(CONTENT_TYPE, "application/json")];
             // Serialization cannot fail: all keys are strings.
             (json, serde_json::to_vec(&report).unwrap_or_default()).into_response()

@@ -14,7 +14,7 @@ use super::*;
 use crate::publish::Publisher;
 use crate::serve::{Authentication, Server};
 use crate::source::kubernetes::cluster_versions::ClusterVersions;
-use crate::xds::stream_table::{ClusterNames, ClusterState, Node, OpenStream};
+use crate::xds::stream_table::{ClusterNames, ClusterState, Node, OpenStream, PollerId};
 
 /// A replica with a socket.
 struct Running {
@@ -164,4 +164,33 @@ async fn own_address_is_not_a_peer() {
     drop(stream);
     let progress = own.streams.progress(&node, &ClusterNames::new());
     assert!(!progress.has_stream);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_addresses_are_incomplete() {
+    let streams = Arc::new(StreamTable::default());
+    let node = Node::new(Arc::default(), "a");
+    let poll = || {
+        let id = PollerId {
+            instance: "x".into(),
+            scope: weir_core::plan::Scope::Producers,
+        };
+        streams.record_poll(&node, id, Some(Arc::default()), true);
+    };
+    poll();
+    sleep(Duration::from_secs(59)).await;
+    poll();
+    sleep(Duration::from_secs(1)).await;
+    assert!(streams.names_in_use(&node).is_some());
+    let exchange = StreamExchange {
+        streams: streams.clone(),
+        peers: Peers {
+            name: "a name without a port".into(),
+            authority: None,
+        },
+        replica: "own".into(),
+    };
+    let followed = timeout(Duration::from_secs(3), exchange.follow()).await;
+    assert!(followed.is_err());
+    assert_eq!(streams.names_in_use(&node), None);
 }

@@ -26,6 +26,9 @@ pub struct StreamReport {
     pub replica: String,
     /// The count after which the nodes have changed. With 0 the answer begins from the beginning.
     pub since: u64,
+    /// The newest count when the reader began from the beginning. The reader has none of the nodes that were removed before.
+    #[serde(default)]
+    pub began: u64,
     /// The count up to which the answer has the changes.
     pub until: u64,
     /// Sets of clusters, to which streams and pollers refer.
@@ -118,15 +121,24 @@ impl StreamTable {
     }
 
     /// Returns the nodes that have changed after the count `since`, at most 1,024 of them. `replica` is the name of this
-    /// replica.
-    pub fn report(&self, replica: &str, since: u64) -> StreamReport {
+    /// replica, and `began` comes from the previous report, or is 0.
+    pub fn report(&self, replica: &str, since: u64, began: u64) -> StreamReport {
         let nodes = self.lock();
         let newest = *nodes.log.count.borrow();
-        let is_known = since >= nodes.log.complete_after && since <= newest;
-        let since = if is_known { since } else { 0 };
+        // A reader that began from the beginning lacks no removal before `began`: it never had those nodes.
+        let is_known = since > 0
+            && since <= newest
+            && began <= newest
+            && since.max(began) >= nodes.log.complete_after;
+        let (since, began) = if is_known {
+            (since, began)
+        } else {
+            (0, newest)
+        };
         let mut report = StreamReport {
             replica: replica.to_owned(),
             since,
+            began,
             until: newest,
             sets: Vec::new(),
             nodes: Vec::new(),

@@ -97,7 +97,7 @@ async fn invented_pollers_are_bounded() {
 
 /// Sends the changes of `from` to `to`.
 fn exchange(from: &StreamTable, to: &StreamTable, since: u64) -> u64 {
-    let report = from.report("other", since);
+    let report = from.report("other", since, 0);
     let json = serde_json::to_vec(&report).unwrap();
     let report: StreamReport = serde_json::from_slice(&json).unwrap();
     let until = report.until;
@@ -195,7 +195,29 @@ fn reports_are_complete_in_pages() {
     for number in 0..20_000 {
         drop(other.open(node(number + 10)));
     }
-    let report = other.report("other", since);
+    let report = other.report("other", since, 0);
     assert_eq!(report.since, 0);
     assert!(other.lock().log.counts.len() <= 16_500);
+}
+
+#[test]
+fn full_read_ends_after_removals() {
+    let table = Arc::new(StreamTable::default());
+    let node = |number: usize| Node::new(Arc::default(), &number.to_string());
+    let _streams: Vec<OpenStream> = (0..3_000).map(|it| table.open(node(it))).collect();
+    for number in 3_000..23_000 {
+        drop(table.open(node(number)));
+    }
+    let first = table.report("other", 0, 0);
+    let newest = *table.count().borrow();
+    assert_eq!((first.since, first.began), (0, newest));
+    let second = table.report("other", first.until, first.began);
+    assert_eq!((second.since, second.began), (first.until, newest));
+    // During a full read, more nodes are removed than the table remembers.
+    for number in 23_000..43_000 {
+        drop(table.open(node(number)));
+    }
+    let third = table.report("other", second.until, second.began);
+    assert_eq!(third.since, 0);
+    assert!(third.began > newest);
 }
