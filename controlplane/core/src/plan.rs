@@ -337,12 +337,18 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
         listeners: plan.listeners_of(scope),
         access: None,
     };
-    match &plan.access {
-        Some(Access::Grants(grants)) => scoped_access::apply(grants, scope, &mut config),
-        Some(Access::Everyone) => config.access = Some(Access::Everyone),
-        None => {}
-    }
+    apply_access(plan, scope, &mut config);
     config
+}
+
+/// Sets the access policy of a configuration for this scope. [`scope`] has already done this for its own rules. Call
+/// this function again after rules of another configuration were added.
+pub fn apply_access(plan: &Plan, scope: &Scope, config: &mut Config) {
+    match &plan.access {
+        Some(Access::Grants(grants)) => scoped_access::apply(grants, scope, config),
+        Some(Access::Everyone) => config.access = Some(Access::Everyone),
+        None => config.access = None,
+    }
 }
 
 /// Namespace, name and port of a Service.

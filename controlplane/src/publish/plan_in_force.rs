@@ -158,11 +158,13 @@ impl Published {
         }
         // The control plane has written these bytes, so they parse.
         let present = present.and_then(|(_, body)| serde_json::from_slice::<Config>(body).ok());
-        let config = partial(
+        let mut config = partial(
             plan::scope(&self.plan, &key.scope),
             present.as_ref(),
             missing,
         );
+        // The rules of the present document need grants that the rules of the plan may not need.
+        plan::apply_access(&self.plan, &key.scope, &mut config);
         let document = match Table::compile(&config, &Site::default()) {
             Ok(_) => render_in(config, version, self.features_after).ok(),
             Err(refusal) => {

@@ -188,3 +188,67 @@ fn clusters_are_there_before_the_plan() {
     assert!(clusters.has_changed().unwrap());
     assert_eq!(publisher.metrics().revisions_published.get(), 1);
 }
+
+#[test]
+fn partial_document_keeps_needed_grants() {
+    let rule = |version: &str| {
+        let service = Service {
+            name: version.into(),
+            namespace: "shop".into(),
+            port: 80,
+        };
+        let mut backend = wire::Backend::new(1, wire::Target::Service(service));
+        backend.accounts = vec![format!("shop/{version}")];
+        wire::Rule {
+            backends: vec![backend],
+            ..wire::Rule::default()
+        }
+    };
+    let grant = |source: &str| wire::Grant {
+        by: "shop/target".into(),
+        sources: vec![source.into()],
+        requests: vec![],
+        ports: None,
+    };
+    let published = |version: &str, source: &str| {
+        let set = PlannedSet {
+            audience: Audience::Namespace("front".into()),
+            set: HostSet {
+                hosts: Hosts::Literal(Literal {
+                    name: "a.org".into(),
+                    port: 80,
+                    default_port: true,
+                    every_port: false,
+                }),
+                matches: vec![wire::Match {
+                    rule: "one".into(),
+                    ..wire::Match::default()
+                }],
+                unmatched: Unmatched::Pass,
+            },
+        };
+        let grants = ["v1", "v2"].map(|it| (format!("shop/{it}"), vec![grant(source)]));
+        let plan = Plan::new(vec![set], vec![], [("one".into(), rule(version))].into());
+        let plan = plan.with_access(Access::Grants(grants.into()));
+        Published::compile(plan, document::features_after).unwrap()
+    };
+    let front = Scope::Namespace("front".into());
+    let present = published("v1", "front/client").rendered(&front, wire::VERSION);
+    let present = present.unwrap();
+    let missing = weir_core::plan::partial::MissingClusters {
+        awaited: ["v2.shop.svc.cluster.local:80".into()].into(),
+        ..Default::default()
+    };
+    // With the second source, the plan revokes the permission of the client.
+    for (source, expected) in [("front/client", vec!["shop/v1"]), ("far/client", vec![])] {
+        let new = published("v2", source);
+        let present = Some((present.revision.as_str(), &*present.body));
+        let document = new.partial(&front, wire::VERSION, present, &missing);
+        let config: wire::Config = serde_json::from_slice(&document.unwrap().body).unwrap();
+        let Some(Access::Grants(grants)) = config.access else {
+            panic!("no grants for {source}");
+        };
+        assert_eq!(Vec::from_iter(grants.keys()), expected);
+        assert_eq!(config.rules["one"].backends[0].accounts, expected);
+    }
+}
