@@ -6,6 +6,9 @@
 //! | needs a cluster that the proxy may accept soon | the rule of the proxy's present configuration; without such a rule, the matches of the new rule are left out |
 //! | needs a cluster that the proxy has refused or has not accepted in time | the same rule, but this backend is broken |
 //!
+//! If matches are left out, other matches of the host could get their requests. So the host keeps its present matches if
+//! all new matches are left out, or if one of its present rules is no longer in the new configuration.
+//!
 //! Mirrors to missing clusters are left out. Everything else is from the new configuration, for example the access
 //! policy.
 
@@ -40,6 +43,7 @@ impl MissingClusters {
 /// configuration.
 pub fn partial(new: Config, present: Option<&Config>, missing: &MissingClusters) -> Config {
     let mut partial = Partial {
+        new_rules: new.rules.keys().cloned().collect(),
         config: new,
         present,
         missing,
@@ -63,6 +67,8 @@ struct Partial<'p> {
     config: Config,
     present: Option<&'p Config>,
     missing: &'p MissingClusters,
+    /// The identities of all rules of the new configuration.
+    new_rules: BTreeSet<String>,
     /// The identities of new rules that wait for a cluster.
     left_out: BTreeSet<String>,
 }
@@ -80,19 +86,22 @@ impl Partial<'_> {
         }
     }
 
-    /// Removes the matches of rules that are left out. A host set without matches gets the matches of the present
-    /// configuration.
+    /// Removes the matches of rules that are left out. A host set that loses matches gets the matches of the present
+    /// configuration if it has no other matches, or if a present rule of the host is no longer in the new configuration.
     fn leave_out_hosts(&mut self) {
         let sets = std::mem::take(&mut self.config.hosts);
         for mut set in sets {
             let before = set.matches.len();
             set.matches.retain(|it| !self.left_out.contains(&it.rule));
-            if before > 0 && set.matches.is_empty() {
+            if set.matches.len() < before {
+                let is_empty = set.matches.is_empty();
                 match self.present_set(&set.hosts) {
-                    Some(present) => set.matches = self.usable_matches(present),
+                    Some(present) if is_empty || self.has_old_rule(present) => {
+                        set.matches = self.usable_matches(present);
+                    }
+                    None if is_empty && self.present.is_some() => continue,
                     // Without the set, another set could get requests for these hosts.
-                    None if self.present.is_none() => {}
-                    None => continue,
+                    _ => {}
                 }
             }
             self.config.hosts.push(set);
@@ -112,6 +121,16 @@ impl Partial<'_> {
             }
             self.config.connections.push(entry);
         }
+    }
+
+    /// Returns true if a usable rule of the present host set is not in the new configuration. It may be the earlier form
+    /// of a rule that is left out.
+    fn has_old_rule(&self, present: &HostSet) -> bool {
+        let mut rules = present.matches.iter().map(|it| &it.rule);
+        rules.any(|identity| {
+            let is_old = !self.new_rules.contains(identity);
+            is_old && present_rule(self.present, identity, self.missing).is_some()
+        })
     }
 
     fn usable_matches(&mut self, present: &HostSet) -> Vec<Match> {

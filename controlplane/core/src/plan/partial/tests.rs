@@ -146,8 +146,12 @@ fn rules_wait_for_their_clusters() {
             "one = 1 v1, 1 v2; two = 1 v3; web: one two; api: two",
         ),
         ("v2", "", "one = 1 v1; two = 1 v3; web: one two; api: two"),
-        ("v3", "", "one = 1 v1, 1 v2; web: one"),
-        ("v2 v3", "", "one = 1 v1; web: one"),
+        (
+            "v3",
+            "",
+            "gone = 1 v1; one = 1 v1, 1 v2; web: one gone",
+        ),
+        ("v2 v3", "", "gone = 1 v1; one = 1 v1; web: one gone"),
         (
             "",
             "v2",
@@ -215,6 +219,33 @@ fn empty_host_keeps_present_matches() {
     // No present rule is usable, but the hosts stay.
     let kept = partial(new, Some(&present), &missing("v1 v2", ""));
     assert_eq!(text(&kept), "web: ");
+}
+
+#[test]
+fn renamed_rule_keeps_its_requests() {
+    let new = || {
+        config(
+            &[("canary-2", "1 v2"), ("all", "1 v1")],
+            &[("web", "canary-2 all")],
+            &[],
+        )
+    };
+    for (present, awaited, expected) in [
+        (
+            "canary-1 all",
+            "v2",
+            "all = 1 v1; canary-1 = 1 v0; web: canary-1 all",
+        ),
+        ("canary-1 all", "", "all = 1 v1; canary-2 = 1 v2; web: canary-2 all"),
+        // No present rule can get the requests.
+        ("canary-1 all", "v0 v2", "all = 1 v1; web: all"),
+        ("all", "v2", "all = 1 v1; web: all"),
+    ] {
+        let rules = [("canary-1", "1 v0"), ("all", "1 v1")];
+        let before = config(&rules, &[("web", present)], &[]);
+        let partial = partial(new(), Some(&before), &missing(awaited, ""));
+        assert_eq!(text(&partial), expected, "{present} without {awaited}");
+    }
 }
 
 #[test]
@@ -323,7 +354,9 @@ fn partial_changes_only_affected_rules() {
             }
         }
         for (set, before) in partial.hosts.iter().zip(&new.hosts) {
-            if partial.hosts.len() == new.hosts.len() && !set.matches.is_empty() {
+            let is_new = |it: &Match| new.rules.contains_key(&it.rule);
+            let has_only_new = set.matches.iter().all(is_new);
+            if partial.hosts.len() == new.hosts.len() && !set.matches.is_empty() && has_only_new {
                 let mut kept = before.matches.clone();
                 kept.retain(|it| partial.rules.contains_key(&it.rule));
                 assert!(kept.is_empty() || kept == set.matches, "{context}");
