@@ -97,6 +97,8 @@ struct Nodes {
     nodes: HashMap<Node, NodeState>,
     /// The number of pollers of all these nodes.
     pollers: usize,
+    /// The node with which each poller has polled last.
+    node_of: HashMap<(Arc<Owner>, PollerId), Node>,
     log: ChangeLog,
     remotes: Remotes,
     start: Option<Instant>,
@@ -278,6 +280,11 @@ impl Nodes {
             pollers = pollers.saturating_add(state.pollers.len());
         }
         self.pollers = pollers;
+        let all = &self.nodes;
+        self.node_of.retain(|(_, id), node| {
+            let state = all.get(node);
+            state.is_some_and(|it| it.pollers.contains(id))
+        });
         for node in changed {
             self.changed(&node);
             self.forget_unused(&node);

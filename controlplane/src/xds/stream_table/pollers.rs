@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 
-use super::{ClusterNames, Node, StreamTable};
+use super::{ClusterNames, Node, NodeState, Nodes, StreamTable};
 
 /// A poller that has not polled for this time does not count. A process polls at least every 30 seconds.
 pub(super) const FORGET: Duration = Duration::from_secs(60);
@@ -45,6 +46,10 @@ impl Pollers {
 
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    pub(super) fn contains(&self, id: &PollerId) -> bool {
+        self.by_id.contains_key(id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PollerId, &RunningClusters)> {
@@ -93,6 +98,25 @@ impl Pollers {
     }
 }
 
+impl Nodes {
+    /// Removes the poller from its old node if it polls with another node now. So a client that changes its node id keeps
+    /// only one poller.
+    fn leave_old_node(&mut self, key: &(Arc<Owner>, PollerId), node: &Node) {
+        if self.node_of.get(key).is_none_or(|old| old == node) {
+            return;
+        }
+        let Some(old) = self.node_of.remove(key) else {
+            return;
+        };
+        let state = self.nodes.get_mut(&old);
+        if state.is_some_and(|it| it.pollers.by_id.remove(&key.1).is_some()) {
+            self.pollers = self.pollers.saturating_sub(1);
+            self.changed(&old);
+            self.forget_unused(&old);
+        }
+    }
+}
+
 impl StreamTable {
     /// Records a poll of a proxy that gets its clusters from Weir. `running` are the clusters of the document that the
     /// proxy runs. If `may_add` is false, a new poller is not kept, and the clusters of the node count as used.
@@ -100,8 +124,12 @@ impl StreamTable {
         let now = Instant::now();
         let mut nodes = self.lock();
         nodes.sweep(now);
+        let key = (node.owner.clone(), id.clone());
+        nodes.leave_old_node(&key, node);
         let may_add = may_add && nodes.pollers < MAX_POLLERS;
-        if !may_add && !nodes.nodes.contains_key(node) {
+        // A poll that waits has already added its node, even without a stream or a poller.
+        let has_nothing = nodes.nodes.get(node).is_none_or(NodeState::has_nothing);
+        if !may_add && has_nothing {
             // The clusters of a node without a poller count as used.
             return;
         }
@@ -109,7 +137,11 @@ impl StreamTable {
         let before = state.pollers.len();
         let is_new = state.pollers.record(id, running, may_add, now);
         let added = state.pollers.len().saturating_sub(before);
+        let is_recorded = state.pollers.contains(&key.1);
         nodes.pollers = nodes.pollers.saturating_add(added);
+        if is_recorded {
+            nodes.node_of.insert(key, node.clone());
+        }
         if is_new {
             nodes.changed(node);
         }

@@ -221,3 +221,26 @@ fn full_read_ends_after_removals() {
     assert_eq!(third.since, 0);
     assert!(third.began > newest);
 }
+
+#[tokio::test(start_paused = true)]
+async fn changed_node_ids_keep_one_poller() {
+    let table = Arc::new(StreamTable::default());
+    for number in 0..10 {
+        let node = Node::new(Arc::default(), &number.to_string());
+        let changes = table.changes(&node);
+        table.record_poll(&node, id("x"), Some(Arc::default()), true);
+        // The table keeps no state for a poller that may not be added.
+        let other = Node::new(Arc::default(), &format!("other {number}"));
+        let waiting = table.changes(&other);
+        table.record_poll(&other, id("y"), None, false);
+        drop((changes, waiting));
+    }
+    let sizes = || {
+        let nodes = table.lock();
+        (nodes.nodes.len(), nodes.pollers, nodes.node_of.len())
+    };
+    assert_eq!(sizes(), (1, 1, 1));
+    seconds(61).await;
+    table.names_in_use(&Node::new(Arc::default(), "9"));
+    assert_eq!(sizes(), (0, 0, 0));
+}
