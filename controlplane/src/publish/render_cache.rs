@@ -53,6 +53,8 @@ impl RenderCache {
 
 /// Maximum number of partial documents that are kept.
 const MAX_PARTIALS: usize = 128;
+/// Maximum total size of the partial documents that are kept.
+const MAX_PARTIAL_BYTES: usize = 8 << 20;
 
 /// The inputs of a partial document of one plan.
 #[derive(PartialEq, Eq, Hash)]
@@ -80,11 +82,15 @@ impl PartialCache {
     pub(super) fn keep(&mut self, key: PartialKey, document: Option<RenderedConfig>) {
         let size = document.as_ref().map_or(0, |it| it.body.len());
         self.bytes = self.bytes.saturating_add(size);
-        if self.bytes > MAX_BYTES || self.documents.len() >= MAX_PARTIALS {
+        if self.bytes > MAX_PARTIAL_BYTES || self.documents.len() >= MAX_PARTIALS {
             self.documents.clear();
             self.bytes = size;
         }
-        self.documents.insert(key, document);
+        if size <= MAX_PARTIAL_BYTES {
+            self.documents.insert(key, document);
+        } else {
+            self.bytes = 0;
+        }
     }
 }
 
@@ -111,5 +117,26 @@ mod tests {
         }
         let [b, c] = ["b", "c"].map(|name| Scope::Namespace(name.into()));
         assert_eq!(cache.scopes(), [Scope::Producers, b, c]);
+    }
+
+    #[test]
+    fn partial_documents_are_bounded() {
+        let mut cache = PartialCache::default();
+        for (number, size, expected) in [(0, 2, 1), (1, 2, 2), (2, 2, 1), (3, 0, 0)] {
+            let key = PartialKey {
+                scope: Scope::Producers,
+                version: number,
+                present: None,
+                missing: MissingClusters::default(),
+            };
+            let size = MAX_PARTIAL_BYTES.checked_div(size);
+            let document = RenderedConfig {
+                revision: String::new(),
+                body: vec![0; size.unwrap_or(MAX_PARTIAL_BYTES + 1)].into(),
+                clusters: std::sync::Arc::default(),
+            };
+            cache.keep(key, Some(document));
+            assert_eq!(cache.documents.len(), expected, "{number}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use weir_core::plan::Scope;
 use weir_core::plan::document::RenderedConfig;
 use weir_core::plan::needed_clusters::needed_clusters;
@@ -13,9 +15,15 @@ use crate::xds::stream_table::ClusterNames;
 
 /// Maximum total size of the documents and their names of clusters. Documents of the plan in force share their bytes
 /// with the plan.
-const MAX_BYTES: usize = 128 << 20;
+const MAX_BYTES: usize = 32 << 20;
 /// Maximum number of documents.
 const MAX_DOCUMENTS: usize = 1 << 12;
+/// A document is forgotten if it was not used for this time. A proxy names its document at least every 30 seconds.
+const FORGET: Duration = Duration::from_secs(120);
+/// Time between two searches for documents that are no longer used.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Approximate number of bytes of one scope in memory.
+const SCOPE: usize = 96;
 
 /// A document that a proxy runs or gets.
 #[derive(Debug, Default)]
@@ -37,6 +45,7 @@ struct Recent {
     bytes: usize,
     /// Counts the uses of documents.
     clock: u64,
+    last_sweep: Option<Instant>,
 }
 
 struct Entry {
@@ -44,7 +53,8 @@ struct Entry {
     /// The scopes that have got this document. A client that names the revision must have one of these scopes.
     /// Otherwise a client could get rules of another namespace into its own document.
     scopes: HashSet<Scope>,
-    last_use: u64,
+    /// The count of uses at the last use, and the time of the last use.
+    last_use: (u64, Instant),
 }
 
 impl RecentDocuments {
@@ -55,18 +65,21 @@ impl RecentDocuments {
         let scope = reader_of(scope);
         if let Some(entry) = recent.documents.get_mut(&rendered.revision) {
             entry.last_use = now;
-            if !entry.scopes.contains(&scope) {
-                entry.scopes.insert(scope);
+            let is_new = !entry.scopes.contains(&scope) && entry.scopes.insert(scope);
+            let document = entry.document.clone();
+            if is_new {
+                recent.bytes = recent.bytes.saturating_add(SCOPE);
+                recent.forget_oldest();
             }
-            return entry.document.clone();
+            return document;
         }
         let document = Arc::new(KnownDocument::of(rendered));
-        recent.bytes = recent.bytes.saturating_add(document.size());
         let entry = Entry {
             document: document.clone(),
             scopes: HashSet::from([scope]),
             last_use: now,
         };
+        recent.bytes = recent.bytes.saturating_add(entry.size());
         recent.documents.insert(rendered.revision.clone(), entry);
         recent.forget_oldest();
         document
@@ -94,9 +107,18 @@ fn reader_of(scope: &Scope) -> Scope {
 }
 
 impl Recent {
-    fn tick(&mut self) -> u64 {
+    /// Returns the next count and the time for a use. Forgets documents that are no longer used.
+    fn tick(&mut self) -> (u64, Instant) {
+        let now = Instant::now();
+        let is_over = |since: Instant, time| now.saturating_duration_since(since) >= time;
+        if self.last_sweep.is_none_or(|swept| is_over(swept, SWEEP)) {
+            self.last_sweep = Some(now);
+            self.documents
+                .retain(|_, it| !is_over(it.last_use.1, FORGET));
+            self.bytes = self.documents.values().map(Entry::size).sum();
+        }
         self.clock = self.clock.wrapping_add(1);
-        self.clock
+        (self.clock, now)
     }
 
     fn forget_oldest(&mut self) {
@@ -106,9 +128,17 @@ impl Recent {
                 return;
             };
             if let Some(entry) = self.documents.remove(&revision) {
-                self.bytes = self.bytes.saturating_sub(entry.document.size());
+                self.bytes = self.bytes.saturating_sub(entry.size());
             }
         }
+    }
+}
+
+impl Entry {
+    /// Returns the approximate number of bytes in memory.
+    fn size(&self) -> usize {
+        let scopes = self.scopes.len().saturating_mul(SCOPE);
+        self.document.size().saturating_add(scopes)
     }
 }
 
@@ -169,7 +199,7 @@ mod tests {
         recent.keep(&scope, &rendered("first", MAX_BYTES / 2));
         recent.keep(&scope, &rendered("second", MAX_BYTES / 4));
         assert!(recent.find(&scope, "first").is_some());
-        recent.keep(&scope, &rendered("third", MAX_BYTES / 2));
+        recent.keep(&scope, &rendered("third", MAX_BYTES / 3));
         assert!(recent.find(&scope, "first").is_some());
         assert!(recent.find(&scope, "second").is_none());
         for number in 0..=MAX_DOCUMENTS {
@@ -177,5 +207,21 @@ mod tests {
         }
         let count = recent.0.lock().unwrap().documents.len();
         assert_eq!(count, MAX_DOCUMENTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_documents_and_scopes_count() {
+        let recent = RecentDocuments::default();
+        let scope = Scope::Producers;
+        recent.keep(&scope, &rendered("used", 10));
+        recent.keep(&scope, &rendered("unused", 10));
+        recent.keep(&Scope::Edge, &rendered("used", 10));
+        assert_eq!(recent.0.lock().unwrap().bytes, 20 + 3 * SCOPE);
+        for _ in 0..2 {
+            tokio::time::advance(FORGET / 2).await;
+            assert!(recent.find(&scope, "used").is_some());
+        }
+        assert!(recent.find(&scope, "unused").is_none());
+        assert_eq!(recent.0.lock().unwrap().bytes, 10 + 2 * SCOPE);
     }
 }
