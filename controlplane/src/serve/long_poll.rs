@@ -183,7 +183,7 @@ impl Server {
         report.clusters = clusters.map(|it| it.status.clone()).unwrap_or_default();
         // Until the proxy runs the whole document, it may run a partial document of another replica.
         let may_be_partial =
-            clusters.is_some() && !is_partial && matches!(answer, Answer::New { .. });
+            clusters.is_some() && !is_partial && !matches!(answer, Answer::Same { .. });
         if let Answer::NeedsNewerVersion(reason) = answer {
             report.refused = reason.to_string();
         } else if report.refused.is_empty()
