@@ -75,7 +75,9 @@ fn parse_filter((name, plugin): (String, Value)) -> Result<FilterRequest, Messag
             return Err(messages::own_key(name, key));
         }
     }
+    // The check needs both keys, because the filter refuses some keys together with them.
     plugin.insert("control_plane".into(), CONTROL_PLANE.into());
+    plugin.insert("clusters_from".into(), CONTROL_PLANE.into());
     let json = serde_json::to_vec(&plugin).map_err(messages::filters_unreadable)?;
     let checked = Plugin::parse(&json)
         .map_err(|error| messages::plugin_configuration(&name, error.cause(), error.remedy()))?;
@@ -83,7 +85,6 @@ fn parse_filter((name, plugin): (String, Value)) -> Result<FilterRequest, Messag
         let why = format!("{} is not a scope", checked.scope);
         messages::plugin_configuration(&name, why, "write the name of a namespace or a Gateway")
     })?;
-    plugin.insert("clusters_from".into(), CONTROL_PLANE.into());
     Ok(FilterRequest {
         name: name.into(),
         scope,
@@ -209,6 +210,10 @@ mod tests {
                 "namespace: \"A\" is not the name of a namespace",
             ),
             (r#"{"weir": {"name": "A"}}"#, "name: there is no such key"),
+            (
+                r#"{"weir": {"clusters": {"a.shop.svc.cluster.local:80": "a"}}}"#,
+                "the control plane gives each cluster its name",
+            ),
         ] {
             let refusal = refusal(header);
             assert!(refusal.contains(words), "{header}: {refusal}");

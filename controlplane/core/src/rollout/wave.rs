@@ -109,8 +109,11 @@ impl Wave {
 
     fn failure(&self, report: &ProxyReport) -> Option<String> {
         let name = &report.proxy;
+        // A proxy without another module may have a wrong plugin configuration, so its refusal stops nothing.
+        let has_other = !report.module.is_empty() && report.module != self.target;
         if let Some((module, message)) = &report.refused
             && *module == self.target
+            && has_other
         {
             return Some(format!("the proxy {name} refuses the module: {message}"));
         }
@@ -272,6 +275,18 @@ mod tests {
         fleet.proxies[0].refused = Some(("older".into(), "no".into()));
         fleet.run(200);
         assert_eq!(fleet.upgraded(), 100);
+    }
+
+    #[test]
+    fn first_module_may_be_refused() {
+        let mut fleet = ProxyFleet::of(100);
+        let proxy = &mut fleet.proxies[0];
+        proxy.module = String::new();
+        proxy.refused = Some((NEW.into(), "wrong configuration".into()));
+        fleet.run(1);
+        assert_eq!(fleet.stopped(), "");
+        fleet.run(300);
+        assert_eq!((fleet.stopped(), fleet.upgraded()), ("", 100));
     }
 
     #[test]
