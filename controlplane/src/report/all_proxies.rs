@@ -1,6 +1,7 @@
 //! The proxies of all replicas: the list of this replica, and the lists that the other replicas send.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub struct AllProxies {
     peers: Option<Peers>,
     /// None until the first round of requests is over.
     reports: Mutex<Option<PeerReports>>,
+    /// True if an address did not answer in the last round of requests.
+    has_failures: AtomicBool,
     start: Instant,
 }
 
@@ -34,6 +37,7 @@ impl AllProxies {
             own,
             peers,
             reports: Mutex::new(first),
+            has_failures: AtomicBool::new(false),
             start: Instant::now(),
         }
     }
@@ -73,6 +77,8 @@ impl AllProxies {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         let reports = reports.get_or_insert_default();
         reports.record(replicas, Instant::now());
+        self.has_failures
+            .store(!failures.is_empty(), Ordering::Relaxed);
         failures
     }
 
@@ -100,6 +106,16 @@ impl AllProxies {
         }
         all.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         Some(all)
+    }
+
+    /// True if the proxies of another replica are unknown: the replica has an address, and has not answered for some
+    /// seconds. Returns false again when the replica is forgotten.
+    pub fn has_silent_replica(&self, now: Instant) -> bool {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_silent = reports
+            .as_ref()
+            .is_some_and(|it| it.has_silent_replica(now));
+        is_silent && self.has_failures.load(Ordering::Relaxed)
     }
 
     /// Returns the reports for a rollout, in a fixed order. Returns None as long as the list may be incomplete.

@@ -44,6 +44,9 @@ impl ModuleRollout {
             match (module, &reports) {
                 (Some(module), Some(reports)) if permit.may_write(now) => {
                     let before = self.state.borrow().clone();
+                    if self.proxies.has_silent_replica(now) {
+                        wave.begin_pause(now - start);
+                    }
                     let next = wave.step(&before, &module.hash, reports, now - start);
                     if next != before {
                         log(&before, &next);

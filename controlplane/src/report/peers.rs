@@ -27,6 +27,9 @@ use weir_core::status::proxy::{FORGET, Proxy, Replica, StreamModule};
 
 /// Time limit of one request, and of the DNS lookup.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The modules in an older answer do not count, because the replica may have lost the streams. A replica whose last answer
+/// is older is silent.
+const FRESH: Duration = Duration::from_secs(5);
 /// Maximum size of an answer.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -153,9 +156,15 @@ impl PeerReports {
         self.0.retain(|_, (_, at)| now.duration_since(*at) < FORGET);
     }
 
-    /// Returns the modules of the streams of all other replicas.
+    /// True if a replica has not answered for five seconds, and is not forgotten yet.
+    pub fn has_silent_replica(&self, now: Instant) -> bool {
+        self.0.values().any(|(_, at)| !is_fresh(*at, now))
+    }
+
+    /// Returns the modules of the streams of all other replicas that are not silent.
     pub fn modules(&self, now: Instant) -> impl Iterator<Item = StreamModule> {
-        self.0.values().flat_map(move |(answer, at)| {
+        let fresh = self.0.values().filter(move |(_, at)| is_fresh(*at, now));
+        fresh.flat_map(move |(answer, at)| {
             let age = now.saturating_duration_since(*at).as_secs();
             answer.modules.iter().map(move |module| StreamModule {
                 accepted: module.accepted.saturating_add(age),
@@ -207,6 +216,10 @@ impl PeerReports {
         }
         newest.into_values().collect()
     }
+}
+
+fn is_fresh(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) <= FRESH
 }
 
 /// Returns a TLS configuration that trusts the CA bundle `authority`.
@@ -273,6 +286,36 @@ mod tests {
         );
         let proxies = reports.merge(vec![proxy_of_pod("good", 5)], Instant::now());
         assert_eq!(proxies.len(), 2, "{proxies:?}");
+    }
+
+    #[test]
+    fn modules_of_silent_replicas_vanish() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut reports = PeerReports::default();
+        let module = StreamModule {
+            accepted: 20,
+            ..StreamModule::default()
+        };
+        let replica = Replica {
+            modules: vec![module],
+            ..answer("b", Vec::new())
+        };
+        reports.record(vec![replica], at(0));
+        let accepted = |seconds| {
+            let modules = reports.modules(at(seconds));
+            modules.map(|it| it.accepted).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (accepted(5), reports.has_silent_replica(at(5))),
+            (vec![25], false)
+        );
+        assert_eq!(
+            (accepted(6), reports.has_silent_replica(at(6))),
+            (vec![], true)
+        );
+        reports.record(Vec::new(), at(60));
+        assert!(!reports.has_silent_replica(at(60)));
     }
 
     #[test]

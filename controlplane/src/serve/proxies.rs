@@ -23,17 +23,11 @@ use crate::publish::{Current, Publisher};
 use crate::xds::module_table::ModuleTable;
 use weir_core::metrics::Metrics;
 use weir_core::owner::Owner;
-use weir_core::status::proxy::{self, FORGET, GONE, Replica};
+use weir_core::status::proxy::{self, FORGET, GONE, MAX_OF_NAMESPACE, MAX_PROXIES, Replica};
 use weir_core::watermark::Watermark;
 
 /// Time between two searches for proxies that no longer poll.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Maximum number of proxies in the list. The replica also serves other proxies, but does not list them. A proxy needs
-/// at most 4 KiB of memory.
-const MAX_PROXIES: usize = 1 << 14;
-/// Maximum number of proxies of one namespace in the list. The limit is needed because a client with a token of the
-/// namespace can invent instances.
-const MAX_OF_NAMESPACE: usize = 1 << 12;
 /// Maximum number of bytes that are kept from a header.
 const MAX_TEXT: usize = 512;
 /// Maximum number of bytes in a revision, which is a hash.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::owner::Owner;
-use crate::status::proxy::{Proxy, StreamModule};
+use crate::status::proxy::{MAX_OF_NAMESPACE, MAX_PROXIES, Proxy, StreamModule};
 
 /// What a replica knows about one proxy with an open stream that gets its filter from the control plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub fn proxy_reports(
         polls.unpolled = polls.unpolled.min(proxy.unpolled);
         polls.traps = polls.traps.max(proxy.traps);
     }
+    let counts = ListCounts::of(proxies);
     let mut reports: BTreeMap<String, ProxyReport> = BTreeMap::new();
     for stream in streams {
         let name = proxy_name(&stream.node, &stream.owner);
@@ -55,8 +56,12 @@ pub fn proxy_reports(
             module: stream.module,
             accepted: Duration::from_secs(stream.accepted),
             refused: stream.refused,
-            // A proxy that has never polled should have polled when it accepted the module.
-            unpolled: Duration::from_secs(polls.map_or(stream.accepted, |it| it.unpolled)),
+            unpolled: Duration::from_secs(match polls {
+                Some(polls) => polls.unpolled,
+                None if counts.is_full_for(&stream.owner) => 0,
+                // A proxy that has never polled should have polled when it accepted the module.
+                None => stream.accepted,
+            }),
             traps: polls.map_or(0, |it| it.traps),
         };
         let other = reports.get(&name);
@@ -70,6 +75,40 @@ pub fn proxy_reports(
 struct Polls {
     unpolled: u64,
     traps: u64,
+}
+
+/// How many proxies are listed. A replica that lists too many proxies does not list further ones, although they poll.
+struct ListCounts<'p> {
+    all: usize,
+    by_owner: BTreeMap<&'p Owner, usize>,
+    by_namespace: BTreeMap<&'p str, usize>,
+}
+
+impl<'p> ListCounts<'p> {
+    fn of(proxies: &'p [Proxy]) -> ListCounts<'p> {
+        let mut counts = ListCounts {
+            all: proxies.len(),
+            by_owner: BTreeMap::new(),
+            by_namespace: BTreeMap::new(),
+        };
+        for proxy in proxies {
+            *counts.by_owner.entry(&proxy.owner).or_default() += 1;
+            if let Some(namespace) = proxy.owner.namespace.as_deref() {
+                *counts.by_namespace.entry(namespace).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// True if a replica may not list a further proxy of this owner.
+    fn is_full_for(&self, owner: &Owner) -> bool {
+        let of_owner = self.by_owner.get(owner).copied().unwrap_or_default();
+        let namespace = owner.namespace.as_deref();
+        let of_namespace = namespace.and_then(|it| self.by_namespace.get(it));
+        self.all >= MAX_PROXIES
+            || of_owner >= owner.limit()
+            || of_namespace.is_some_and(|it| *it >= MAX_OF_NAMESPACE)
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +164,28 @@ mod tests {
             (b.proxy.as_str(), b.unpolled),
             ("b", Duration::from_secs(30))
         );
+    }
+
+    #[test]
+    fn proxies_beyond_the_limit_count_polled() {
+        let owner = Owner::of_pod("shop", "1");
+        let of_owner = |number: usize| Proxy {
+            owner: owner.clone(),
+            ..proxy(&format!("other-{number}"), 0, 0)
+        };
+        let unpolled = |count: usize| {
+            let proxies: Vec<_> = (0..count).map(of_owner).collect();
+            let stream = StreamModule {
+                owner: owner.clone(),
+                ..stream("a", "new", 30)
+            };
+            let [report] = proxy_reports([stream].into_iter(), &proxies)
+                .try_into()
+                .unwrap();
+            report.unpolled.as_secs()
+        };
+        assert_eq!(unpolled(owner.limit() - 1), 30);
+        assert_eq!(unpolled(owner.limit()), 0);
     }
 
     #[test]

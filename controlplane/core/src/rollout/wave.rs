@@ -86,6 +86,11 @@ impl Wave {
         rollout
     }
 
+    /// Keeps the present share for a whole pause from now. The first proxy does not wait.
+    pub fn begin_pause(&mut self, now: Duration) {
+        self.since = now;
+    }
+
     fn note_traps(&mut self, proxies: &[ProxyReport]) {
         let before = std::mem::take(&mut self.traps);
         for report in proxies {
@@ -274,6 +279,18 @@ mod tests {
         let mut fleet = ProxyFleet::of(100);
         fleet.proxies[0].refused = Some(("older".into(), "no".into()));
         fleet.run(200);
+        assert_eq!(fleet.upgraded(), 100);
+    }
+
+    #[test]
+    fn share_waits_for_silent_replicas() {
+        let mut fleet = ProxyFleet::of(100);
+        for _ in 0..120 {
+            fleet.run(1);
+            fleet.wave.begin_pause(seconds(fleet.now));
+        }
+        assert_eq!(fleet.upgraded(), 1);
+        fleet.run(130);
         assert_eq!(fleet.upgraded(), 100);
     }
 

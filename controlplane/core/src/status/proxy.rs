@@ -19,6 +19,14 @@ pub const GONE: Duration = Duration::from_secs(5);
 /// A proxy is stuck if it has not run the current revision for at least this time.
 pub const STUCK: Duration = Duration::from_secs(60);
 
+/// Maximum number of proxies in the list of a replica. The replica also serves other proxies, but does not list them. A
+/// proxy needs at most 4 KiB of memory.
+pub const MAX_PROXIES: usize = 1 << 14;
+
+/// Maximum number of proxies of one namespace in the list of a replica. The limit is needed because a client with a token
+/// of the namespace can invent instances.
+pub const MAX_OF_NAMESPACE: usize = 1 << 12;
+
 /// A proxy that polled within the last minute: one Envoy process, and the scope for which it polls. Replicas of the
 /// control plane send each other their proxies in this form. They also send proxies that are gone, because a third
 /// replica may still know an older report of such a proxy.
