@@ -44,6 +44,8 @@ pub struct Candidate {
     rollout: watch::Sender<Rollout>,
     /// What this replica has written last; None while it does not hold the Lease.
     written: Option<Rollout>,
+    /// What this replica has tried to write since the last write with an answer. The API server may have stored it.
+    attempted: Vec<Rollout>,
 }
 
 /// The fields of a Lease that show a renewal or a new holder.
@@ -78,6 +80,7 @@ impl Candidate {
             until: watch::Sender::default(),
             rollout,
             written: None,
+            attempted: Vec::new(),
         }
     }
 
@@ -166,7 +169,9 @@ impl Candidate {
     fn read_rollout(&mut self, lease: &Lease, step: Step) {
         let annotations = lease.metadata.annotations.as_ref();
         let read = annotations.and_then(Rollout::from_annotations);
-        let is_own = step == Step::Renew && read == self.written;
+        let is_known =
+            |it: &Rollout| self.written.as_ref() == Some(it) || self.attempted.contains(it);
+        let is_own = step == Step::Renew && read.as_ref().is_some_and(is_known);
         if !is_own && let Some(read) = read {
             self.rollout.send_if_modified(|rollout| {
                 let is_new = *rollout != read;
@@ -176,6 +181,7 @@ impl Candidate {
         }
         if step == Step::Wait {
             self.written = None;
+            self.attempted.clear();
         }
     }
 
@@ -229,10 +235,16 @@ impl Candidate {
         if !rollout.target.is_empty() {
             let annotations = lease.metadata.annotations.get_or_insert_default();
             rollout.write_annotations(annotations);
+            if !self.attempted.contains(&rollout) {
+                self.attempted.push(rollout.clone());
+            }
         }
         let params = PostParams::default();
         let is_written = is_written(self.api.replace(&self.name, &params, &lease).await)?;
-        self.written = Some(rollout).filter(|_| is_written);
+        if is_written {
+            self.written = Some(rollout);
+            self.attempted.clear();
+        }
         Ok(is_written)
     }
 
@@ -442,6 +454,16 @@ mod tests {
         candidate.rollout.send_replace(rollout("50"));
         assert!(candidate.step().await.unwrap());
         assert_eq!(lease.rollout(), Some(rollout("50")));
+        // A write without an answer is no operator's edit.
+        candidate.attempted.push(rollout("60"));
+        lease.set(&rollout("60"), "one");
+        let stopped = Rollout {
+            stopped: Some("trap".into()),
+            ..rollout("60")
+        };
+        candidate.rollout.send_replace(stopped.clone());
+        assert!(candidate.step().await.unwrap());
+        assert_eq!(lease.rollout(), Some(stopped));
         // An operator's edit wins over the holder's own value.
         lease.set(&rollout("100"), "one");
         assert!(candidate.step().await.unwrap());
