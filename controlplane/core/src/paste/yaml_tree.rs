@@ -37,7 +37,7 @@ pub enum YamlShape {
 
 #[derive(Debug)]
 pub struct YamlItem {
-    /// The place of the dash in a block list, or of the value.
+    /// The place of the dash in a block list, or of the value with its anchor and tag.
     pub start: usize,
     pub end: usize,
     /// The value; for an alias the value of its anchor.
@@ -247,7 +247,7 @@ where
             }
             let (value, after) = self.value(event, span, (depth + 1, column + 2))?;
             let start = match is_flow {
-                true => own,
+                true => before_properties(self.text, own),
                 false => self.dash(column, own),
             };
             end = after;
@@ -310,6 +310,24 @@ where
     }
 }
 
+/// Returns the place of the first anchor or tag of the value at this place, or the place of the value.
+fn before_properties(text: &str, value: usize) -> usize {
+    let mut start = value;
+    loop {
+        let before = text.get(..start).unwrap_or_default();
+        let before = before.trim_end_matches([' ', '\t']);
+        let token = before.rfind(|it: char| it.is_whitespace() || "[,".contains(it));
+        let token = token.map_or(0, |it| it + 1);
+        let is_property = before
+            .get(token..)
+            .is_some_and(|it| it.starts_with(['&', '!']));
+        if !is_property {
+            return start;
+        }
+        start = token;
+    }
+}
+
 fn bytes(span: &Span) -> Result<Range<usize>, String> {
     span.byte_range()
         .ok_or_else(|| "the parser gives no places".to_owned())
@@ -362,7 +380,7 @@ a: &x
 
 f: &y plain
   text   # comment
-b: { c: [1, 'two', *y ], d: , e: !!str 5 }
+b: { c: [1, 'two', *y , !!str &w three], d: , e: !!str 5 }
 g:
 - - x
   - y
@@ -383,11 +401,12 @@ g:
 .a[1] "- k: |\n      block"
 .a[1].k "k: |\n      block"
 .f "f: &y plain\n  text"
-.b "b: { c: [1, 'two', *y ], d: , e: !!str 5 }"
-.b.c "c: [1, 'two', *y ]"
+.b "b: { c: [1, 'two', *y , !!str &w three], d: , e: !!str 5 }"
+.b.c "c: [1, 'two', *y , !!str &w three]"
 .b.c[0] "1"
 .b.c[1] "'two'"
 .b.c[2] "*y"
+.b.c[3] "!!str &w three"
 .b.d "d:"
 .b.e "e: !!str 5"
 .g "g:\n- - x\n  - y\n- &z\n  h: i\n- l:\n  - m: n\n  # comment\n  - o"
