@@ -4,6 +4,7 @@ use serde_json::json;
 use weir_split::MIRROR_HEADERS;
 
 use super::options::{ModuleSource, PasteOptions};
+use super::yaml_value::scalar_of;
 
 /// The header in which the filter writes the cluster of a request.
 pub const ROUTING_HEADER: &str = "x-weir-cluster";
@@ -24,7 +25,7 @@ const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wa
 
 /// Returns the value of `node`.
 pub fn node(options: &PasteOptions) -> String {
-    let name = options.node_name();
+    let name = scalar_of(options.node_name());
     format!("{{ id: {name}, cluster: {name} }}")
 }
 
@@ -224,10 +225,7 @@ pub fn control_plane(options: &PasteOptions) -> String {
         true => "",
         false => "  type: STRICT_DNS\n  dns_lookup_family: V4_PREFERRED\n",
     };
-    let address = match address.contains(':') {
-        true => format!("\"{address}\""),
-        false => address.to_owned(),
-    };
+    let address = scalar_of(address);
     let tls = options.authority.as_deref();
     let tls = tls.map(|file| transport_socket(options, file));
     let tls = tls.unwrap_or_default();

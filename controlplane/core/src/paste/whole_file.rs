@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::fragments::{self, indented};
 use super::options::PasteOptions;
+use super::yaml_value::scalar_of;
 
 /// Returns the configuration as YAML text with comments.
 pub fn whole_file(options: &PasteOptions) -> String {
@@ -13,7 +14,7 @@ pub fn whole_file(options: &PasteOptions) -> String {
     };
     let listener = options.listener.as_deref().unwrap_or(default_name);
     let listener = match listener.bytes().all(|it| it.is_ascii_alphanumeric()) {
-        true => listener.to_owned(),
+        true => scalar_of(listener),
         false => json!(listener).to_string(),
     };
     let ordinary = match options.is_gateway() {

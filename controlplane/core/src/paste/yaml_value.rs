@@ -203,8 +203,46 @@ fn entry_lines(key: &str, value: &YamlValue, column: usize) -> String {
     format!("{key}:\n{lines}")
 }
 
-/// True if the text needs no quotes as a key.
+/// Returns the text as a scalar of YAML, with quotes if another type, such as a number, is possible.
+pub fn scalar_of(text: &str) -> String {
+    match is_plain_key(text) {
+        true => text.to_owned(),
+        false => json!(text).to_string(),
+    }
+}
+
+/// True if the text needs no quotes as a key or as a value.
 fn is_plain_key(text: &str) -> bool {
+    const OTHER_TYPES: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"_-./".contains(&it);
-    !text.is_empty() && text.bytes().all(is_plain) && !text.starts_with('-')
+    let begins_with_letter = text.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_');
+    let is_other_type = OTHER_TYPES.iter().any(|it| text.eq_ignore_ascii_case(it));
+    text.bytes().all(is_plain)
+        && !is_other_type
+        && (begins_with_letter || text.parse::<std::net::Ipv4Addr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_quotes_if_needed() {
+        for name in ["bookbuyer", "a-1.b", "no-split", "127.0.0.1", "north"] {
+            assert_eq!(scalar_of(name), name);
+        }
+        for name in [
+            "no",
+            "On",
+            "true",
+            "123",
+            "1e3",
+            "0x1f",
+            "2026-01-01",
+            "y",
+            "",
+        ] {
+            assert_eq!(scalar_of(name), format!("\"{name}\""));
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::manifest::problem::messages::bootstrap as messages;
 use crate::paste::fragments::{self, CONTROL_PLANE, FILTERS_HEADER, indented};
 use crate::paste::text_draft::NoPlace;
 use crate::paste::yaml_tree::YamlNode;
+use crate::paste::yaml_value::scalar_of;
 
 impl Editor<'_> {
     pub(super) fn bootstrap(&mut self, root: &YamlNode) {
@@ -39,9 +40,8 @@ impl Editor<'_> {
         let missing = missing.into_iter().filter(|it| node.get(it).is_none());
         let missing: Vec<&str> = missing.collect();
         for key in &missing {
-            let done = self
-                .draft
-                .add_entry(node, None, &format!("{key}: {name}\n"));
+            let entry = format!("{key}: {}\n", scalar_of(&name));
+            let done = self.draft.add_entry(node, None, &entry);
             self.check(done, node, "", "node");
         }
         if !missing.is_empty() {
