@@ -128,3 +128,44 @@ fn without_comments(fragment: &str) -> String {
     let lines = lines.filter(|it| !it.trim_start().starts_with('#'));
     lines.map(|it| format!("{it}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paste::options::{ModuleSource, ServerAddress};
+    use crate::plan::Scope;
+
+    #[test]
+    fn skipped_listeners_keep_shared_filters() {
+        let manager = "typed_config: { \"@type\": a.HttpConnectionManager, rds: { route_config_name: r }, http_filters: ";
+        let listener = |name: &str, filters: &str| {
+            format!(
+                "  - name: {name}\n    filter_chains:\n    - filters:\n      - {manager}{filters} }}\n"
+            )
+        };
+        let filters =
+            "&f [{ name: router, typed_config: { \"@type\": a.filters.http.router.v3.Router } }]";
+        let text = format!(
+            "static_resources:\n  listeners:\n{}{}",
+            listener("skipped", filters),
+            listener("chosen", "*f")
+        );
+        let options = PasteOptions {
+            scope: Scope::Edge,
+            control_plane: ServerAddress::parse("127.0.0.1:9900").unwrap(),
+            authority: None,
+            token: None,
+            module: ModuleSource::ControlPlane,
+            listener: Some("chosen".into()),
+        };
+        let edited = edit("envoy.yaml", &text, &options);
+        assert!(
+            edited.text.contains(&listener("skipped", filters)),
+            "{}",
+            edited.diff
+        );
+        let remarks: Vec<_> = edited.remarks.iter().map(Remark::to_string).collect();
+        let words = "http_filters cannot be added";
+        assert!(remarks.iter().any(|it| it.contains(words)), "{remarks:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Insertions into a YAML or JSON text that leave its comments, order, quotes and anchors as they are.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::fragments::indented;
@@ -13,6 +14,8 @@ pub struct TextDraft<'t> {
     pub text: &'t str,
     /// True if new text must be JSON.
     pub is_json: bool,
+    /// The lists and maps that must stay as they are: a part of the file that Weir skips has them too.
+    kept: BTreeSet<*const YamlNode>,
     edits: Vec<TextEdit>,
 }
 
@@ -42,6 +45,7 @@ impl<'t> TextDraft<'t> {
         TextDraft {
             text,
             is_json: inside.is_some_and(|it| it.starts_with(['"', '}'])),
+            kept: BTreeSet::new(),
             edits: Vec::new(),
         }
     }
@@ -73,6 +77,7 @@ impl<'t> TextDraft<'t> {
         before: Option<&str>,
         entry: &str,
     ) -> Result<(), NoPlace> {
+        self.check_kept(map)?;
         let YamlShape::Map { entries, is_flow } = &map.shape else {
             return Err(NoPlace);
         };
@@ -111,6 +116,7 @@ impl<'t> TextDraft<'t> {
     ) -> Result<(), NoPlace> {
         let [outer, field] = path;
         let config = item.value.entry(outer).ok_or(NoPlace)?;
+        self.check_kept(&config.value)?;
         let in_braces = match item.value.is_flow() {
             true => item.value.start..item.end,
             false => config.value.start..config.end,
@@ -153,6 +159,7 @@ impl<'t> TextDraft<'t> {
 
     /// Inserts an item, such as `- value`, before the item with this index. `item` may have several lines.
     pub fn add_item(&mut self, list: &YamlNode, index: usize, item: &str) -> Result<(), NoPlace> {
+        self.check_kept(list)?;
         let YamlShape::List { items, is_flow } = &list.shape else {
             return Err(NoPlace);
         };
@@ -170,6 +177,26 @@ impl<'t> TextDraft<'t> {
         };
         self.insert_lines(at, &indented(item, column), (Reverse(column), false));
         Ok(())
+    }
+
+    /// Keeps this value, and the lists and maps in it, as they are.
+    pub fn keep(&mut self, node: &YamlNode) {
+        if matches!(node.shape, YamlShape::Scalar { .. }) || !self.kept.insert(node) {
+            return;
+        }
+        for item in node.items() {
+            self.keep(&item.value);
+        }
+        for entry in node.entries() {
+            self.keep(&entry.value);
+        }
+    }
+
+    fn check_kept(&self, node: &YamlNode) -> Result<(), NoPlace> {
+        match self.kept.contains(&std::ptr::from_ref(node)) {
+            true => Err(NoPlace),
+            false => Ok(()),
+        }
     }
 
     /// Inserts a value between values in braces or brackets.

@@ -13,6 +13,9 @@ impl Editor<'_> {
         let listeners = root.at(&["static_resources", "listeners"]);
         let listeners = listeners.map(YamlNode::items).unwrap_or_default();
         for listener in listeners {
+            self.keep_skipped(&listener.value);
+        }
+        for listener in listeners {
             self.listener(&listener.value);
         }
         if self.managers > 0 || from_elsewhere {
@@ -46,6 +49,11 @@ impl Editor<'_> {
         let resources = root.get("resources").map(|it| it.items());
         let mut found = false;
         for resource in resources.unwrap_or_default() {
+            if resource.value.text_of("@type").ends_with(".Listener") {
+                self.keep_skipped(&resource.value);
+            }
+        }
+        for resource in resources.unwrap_or_default() {
             let resource = &resource.value;
             let kind = resource.text_of("@type");
             if kind.ends_with(".RouteConfiguration") {
@@ -61,6 +69,17 @@ impl Editor<'_> {
             self.remark_file(messages::not_a_configuration(why));
         } else if self.managers == 0 {
             self.remark_file(messages::no_connection_manager());
+        }
+    }
+
+    /// Keeps the values of a skipped listener as they are. Another listener may share them by an anchor.
+    fn keep_skipped(&mut self, listener: &YamlNode) {
+        let is_skipped = match &self.options.listener {
+            Some(name) => name != listener.text_of("name"),
+            None => listener.text_of("traffic_direction") == "INBOUND",
+        };
+        if is_skipped {
+            self.draft.keep(listener);
         }
     }
 
