@@ -29,10 +29,9 @@ const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 /// Number of bytes of an answer that wait for the client.
 const SEND_BUFFER: usize = 64 << 10;
-/// Time between two pings, and the time limit for the answer to a ping. A stream of a client that is gone must end
-/// within 15 seconds, because a missing cluster is given up after this time.
-const PING: Duration = Duration::from_secs(8);
-const PONG: Duration = Duration::from_secs(5);
+/// Time between two pings, and the time limit for the answer to a ping.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(15);
 /// Time from GOAWAY until the server closes the connection. A poll ends within 25 seconds.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
 /// The same time for a connection without requests.

@@ -359,5 +359,5 @@ async fn silent_http2_client_is_disconnected() {
     let start = Instant::now();
     tokio::join!(served, request);
     let time = start.elapsed();
-    assert!(time > Duration::from_secs(12) && time < HEAD, "{time:?}");
+    assert!(time > HEAD && time <= Duration::from_secs(46), "{time:?}");
 }
