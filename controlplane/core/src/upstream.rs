@@ -72,8 +72,8 @@ pub struct Verification {
 }
 
 /// Returns the cluster of each Service port that gets requests or copies of requests under the plan, by name of the
-/// cluster. A Service of type ExternalName in a cluster has none, because its author could choose any host. Adds the
-/// problems of the policies and of unverified TLS.
+/// cluster. A Service of type ExternalName in Kubernetes has no cluster, because its author could choose any host. Adds
+/// the problems of the policies and of unverified TLS.
 pub fn clusters(
     world: &World,
     plan: &Plan,

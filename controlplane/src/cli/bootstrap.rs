@@ -34,8 +34,8 @@ pub struct Bootstrap {
     /// Name of the listener [default: outbound, or http for a Gateway]. With --existing: edit only this listener
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
-    /// Print the difference that makes this configuration of an Envoy use Weir. The file may also be a file of a
-    /// path_config_source with listeners or route configurations
+    /// Print the changes that this configuration of an Envoy needs, as a difference (diff -u). The file may also be a
+    /// file of a path_config_source with listeners or route configurations
     #[arg(long, value_name = "FILE")]
     existing: Option<PathBuf>,
     /// Also write the result into the file of --existing

@@ -86,7 +86,7 @@ impl Server {
             .record_poll(&clusters.node, id, running, is_listed);
     }
 
-    /// Returns the answer to a poll after `answer` was computed without regard to clusters.
+    /// Returns the answer to a poll. `answer` is the answer that a proxy with all clusters would get.
     pub(super) fn with_clusters(
         &self,
         clusters: &mut ClusterPoll,

@@ -8,7 +8,8 @@ use prost::Message;
 use tokio::sync::{broadcast, watch};
 use weir_core::digest::sha256;
 
-/// Number of changes of endpoints that a receiver may be late. A receiver that is later must compare all endpoints.
+/// Number of changes of endpoints that a receiver may have unread. A receiver with more unread changes must compare all
+/// endpoints.
 const CHANGES: usize = 1_024;
 
 /// A message of the xDS protocol with its name.
@@ -23,8 +24,8 @@ pub struct Resource {
 }
 
 impl Resource {
-    /// Encodes a message. The caller must give a message whose bytes are always the same: a map of a message has a
-    /// random order, so it may have one entry.
+    /// Encodes a message. Equal messages must have equal bytes, so a map of the message may have at most one entry: the
+    /// order of its entries is random.
     pub fn of(name: Arc<str>, message: &impl Message) -> Resource {
         let body = message.encode_to_vec();
         let mut version = sha256(&body);

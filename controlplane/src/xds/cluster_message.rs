@@ -47,7 +47,8 @@ const CONNECT_TIMEOUT: u64 = 5_000;
 /// How long a proxy waits for the endpoints of a new cluster. While it waits, it acknowledges no other new cluster.
 const ENDPOINTS_TIMEOUT: u64 = 2_000;
 /// Time limit of one DNS query, and number of queries. A DNS server that does not answer must not hold back the
-/// acknowledgement of other clusters for long; the defaults of Envoy (5 s, 4 queries) could for 75 s.
+/// acknowledgement of other clusters for long. With the defaults of Envoy (5 s, 4 queries) it could do so for
+/// 75 s.
 const DNS_TIMEOUT_SECONDS: u64 = 1;
 const DNS_TRIES: u32 = 2;
 /// The file with the certificates of the operating system in Debian, Ubuntu, Alpine and the images of Envoy. Envoy does

@@ -138,7 +138,7 @@ impl Delta {
         self.endpoints.set_due(name);
     }
 
-    /// Finds what is due after a change of unknown endpoints.
+    /// Finds what is due after changes of endpoints, if the caller does not know which clusters they belong to.
     pub fn change_all_endpoints(&mut self) {
         self.endpoints.set_all_due();
     }

@@ -76,7 +76,7 @@ pub enum ClusterState {
 /// The clusters of one stream, by name.
 pub type StreamClusters = BTreeMap<Arc<str>, ClusterState>;
 
-/// How far the clusters of a document are at a node.
+/// Which of the clusters of a document a node still lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// False if no stream of the node is known, so the node may have any clusters.
@@ -137,7 +137,8 @@ impl StreamTable {
         }
     }
 
-    /// Returns which of the needed clusters a stream of the node has not accepted. The streams of all replicas count.
+    /// Returns the needed clusters that at least one stream of the node has not accepted. The streams of all replicas
+    /// count.
     pub fn progress(&self, node: &Node, needed: &ClusterNames) -> Progress {
         let nodes = self.lock();
         let streams = nodes.nodes.get(node).map(|it| &it.streams);

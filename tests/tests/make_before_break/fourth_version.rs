@@ -12,7 +12,7 @@ const NEW: [(&str, u64); 4] = [("v1", 1), ("v2", 1), ("v3", 1), ("v4", 3)];
 /// The time within which every worker must follow a change of weights.
 const FOLLOWED: Duration = Duration::from_secs(1);
 
-/// The answers of v4 that are in the wrong time, and the answers of no version.
+/// Returns the answers that v4 gave too early or too late, and the answers that came from no version.
 fn wrong(samples: &[Sample], since: Instant, until: Option<Instant>) -> Vec<&Sample> {
     let is_wrong = |sample: &&Sample| match &*sample.by {
         "v1" | "v2" | "v3" if sample.status == 200 => false,

@@ -102,7 +102,7 @@ async fn envoy_pays_for_named_services() {
             by_hand.plane >> 10,
             streamed.plane >> 10,
         );
-        // The cluster of the control plane is one more.
+        // The control plane has a cluster, too.
         assert_eq!(clusters, 2 * SPLITS as u64 + 1);
         assert!(streamed.envoy < by_hand.envoy + (12 << 10));
         assert!(streamed.start < by_hand.start + Duration::from_secs(2));

@@ -16,7 +16,7 @@ const PLUGIN: &str =
     r#"{ "control_plane": "polls", "clusters_from": "weir", "namespace": "default" }"#;
 const OLD: [(&str, u64); 2] = [("v1", 1), ("v2", 1)];
 const NEW: [(&str, u64); 3] = [("v1", 1), ("v2", 1), ("v3", 2)];
-/// A version that gets no request for this time has lost its weight: the clients send hundreds of requests in it.
+/// A version that gets no request for this time has lost its weight: clients send hundreds of requests in this time.
 const QUIET: Duration = Duration::from_millis(700);
 const LEASE: [&str; 2] = ["--lease", "default/weir"];
 

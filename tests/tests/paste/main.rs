@@ -140,7 +140,7 @@ fn written(folder: &Path, options: &PasteOptions, fill: &dyn Fn(String) -> Strin
         let text = text.replace("certs/", &here).replace("folder/", &here);
         let path = folder.join(name(&path));
         std::fs::write(&path, text).expect("a configuration");
-        // The other names, such as routes-file.routes.yaml, are files of a configuration.
+        // A file with another name, such as routes-file.routes.yaml, belongs to one of the configurations.
         if name(&path).matches('.').count() == 1 {
             configurations.push(path);
         }

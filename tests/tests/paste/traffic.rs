@@ -100,7 +100,7 @@ async fn edited_configurations_split() {
     let control_plane = format!("port_value: {}", shop.plane.listen.port());
     let fill = |text: String| {
         let text = text.replace("18081", &ordinary);
-        // The cluster of older-weir.yaml.
+        // The address of the control plane in older-weir.yaml.
         let text = text.replace("port_value: 9900", &control_plane);
         text.replace("18090", &free_port().to_string())
     };

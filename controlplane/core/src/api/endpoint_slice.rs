@@ -158,7 +158,7 @@ struct ZoneNames {
 }
 
 impl ZoneNames {
-    /// Returns the index of the name; 0 for None. At most [`MAX_ENDPOINTS`] endpoints with two names each fit.
+    /// Returns the index of the name; 0 for None. A u16 is enough for two names of each of [`MAX_ENDPOINTS`] endpoints.
     fn index(&mut self, name: Option<String>) -> u16 {
         if self.names.is_empty() {
             self.names.push("".into());
@@ -273,7 +273,7 @@ impl SliceEndpoint {
     }
 }
 
-/// Returns None for a port without a number, which means no certain port, and for a port that is not TCP.
+/// Returns None for a port that is not TCP, and for a port without a number.
 fn tcp_port(port: PortManifest) -> Option<(Box<str>, u16)> {
     let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
     let number = port.port.filter(|number| is_tcp && *number != 0)?;

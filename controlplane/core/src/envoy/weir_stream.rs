@@ -1,4 +1,4 @@
-//! The stream by which `weir serve` sends clusters and endpoints, and backends whose clusters it has not sent.
+//! Finds Envoys without an open stream from `weir serve`, and backends whose clusters `weir serve` has not sent.
 
 use std::collections::BTreeSet;
 

@@ -106,8 +106,8 @@ impl<'t> TextDraft<'t> {
         Ok(())
     }
 
-    /// Adds a list to the map at the key `path[0]` of an item, which is a map. `list` has the items as lines. A map in
-    /// braces on one line becomes a map with indentation, so that no line is too long.
+    /// Adds a list with the key `path[1]` to a map. `item` is a map, too, and has this map at the key `path[0]`. `list`
+    /// has the items as lines. A map in braces on one line becomes a map with indentation, so that no line is too long.
     pub fn add_list(
         &mut self,
         item: &YamlItem,

@@ -178,8 +178,8 @@ where
         Ok(())
     }
 
-    /// Returns the value that begins with this event, and its end at this place. `above` is the depth, and the column of
-    /// the key with this value.
+    /// Returns the value that begins with this event, and the place of its end. `above` has the depth of the value, and
+    /// the column of its key.
     fn value(
         &mut self,
         event: Event<'t>,
@@ -200,7 +200,7 @@ where
             Event::Scalar(text, style, ..) => {
                 let is_plain = style == ScalarStyle::Plain;
                 let text = text.into_owned();
-                // A block scalar ends with the lines after it that are empty.
+                // The parser counts empty lines after a block scalar as a part of the scalar.
                 let written = self.text.get(..range.end).unwrap_or_default();
                 let end = written.trim_end().len().max(range.start);
                 (YamlShape::Scalar { text, is_plain }, end)

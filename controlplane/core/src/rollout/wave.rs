@@ -11,8 +11,8 @@ const SHARES: [RolloutShare; 3] = [
     RolloutShare::of_percent(50),
     RolloutShare::ALL,
 ];
-/// Time from one share to the next one. The filter reports a trap at most 36 seconds later: it counts a VM without a
-/// heartbeat for 10 seconds, and a poll lasts 25 seconds.
+/// Time from one share to the next one. The filter reports a trap at most 36 seconds later: it counts a VM after
+/// 10 seconds without a heartbeat, and a poll lasts 25 seconds.
 const PAUSE: Duration = Duration::from_secs(40);
 /// An upgraded proxy may be without an open poll for this time.
 const MAX_UNPOLLED: Duration = Duration::from_secs(10);
@@ -30,7 +30,8 @@ pub struct Wave {
     traps: BTreeMap<String, u64>,
     /// Proxies whose failure has stopped the rollout. If an operator continues the rollout, they do not stop it again.
     failed: BTreeSet<String>,
-    /// True if every proxy could get the target for the time [`PAUSE`]. Then a failure has another cause.
+    /// True if the rollout has ended: every proxy has the target, or had time to get it. A later failure has another
+    /// cause.
     is_over: bool,
 }
 

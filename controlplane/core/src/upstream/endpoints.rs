@@ -69,7 +69,7 @@ struct Candidates<'s> {
 /// better readiness counts.
 fn add<'s>(family: &mut Family<'s>, port: u16, endpoint: EndpointView<'s>) {
     let address = SocketAddr::new(endpoint.address, port);
-    // The zones break ties, so that the order of the slices does not show.
+    // The zones break ties, so that the order of the slices has no effect.
     let rank = |it: &EndpointView<'s>| (it.readiness, it.zone, it.hint, it.target);
     match family.get_mut(&address) {
         Some(known) if rank(known) >= rank(&endpoint) => {}

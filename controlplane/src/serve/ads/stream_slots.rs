@@ -11,8 +11,8 @@ use weir_core::owner::Owner;
 const MAX_STREAMS: usize = 1 << 14;
 /// Maximum number of large requests in memory.
 const MAX_LARGE: usize = 32;
-/// Maximum number of streams of an owner for each connection that it may have. An Envoy has one stream, and one or more
-/// connections for polls.
+/// An owner may have one stream for this number of connections that it may have. An Envoy has one stream, and one or
+/// more connections for polls.
 const CONNECTIONS_OF_STREAM: usize = 4;
 
 #[derive(Clone)]

@@ -34,7 +34,7 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(15);
 /// Time from GOAWAY until the server closes the connection. A poll ends within 25 seconds.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
-/// The same time for a connection without requests.
+/// Time from GOAWAY until the server closes a connection without requests.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// An HTTP/2 connection, as a request handler sees it.

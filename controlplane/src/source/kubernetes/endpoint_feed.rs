@@ -2,7 +2,7 @@
 //!
 //! EndpointSlices change with each pod, and need no translation. So they have a feed of their own, which waits for no
 //! translation. The object store learns only whether each source of EndpointSlices was listed once, because nothing is
-//! published before.
+//! published before all sources were listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub async fn feed_endpoints(
     }
 }
 
-/// Without endpoints, the object belongs to no Service, or is too large to keep.
+/// If the object has no EndpointSlice, it belongs to no Service, or is too large to keep.
 fn apply(table: &EndpointTable, (namespace, name): &Key, object: &ReadObject) {
     let entry = object.entry.as_deref();
     for problem in entry.iter().flat_map(|it| it.problems()) {

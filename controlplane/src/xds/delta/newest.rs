@@ -27,7 +27,7 @@ impl<'a> Newest<'a> {
         self.scopes.iter().flat_map(|names| names.iter())
     }
 
-    /// Returns the shared copy of a name. Returns None if the stream may not have a resource with this name.
+    /// Returns the shared copy of a name. Returns None if the stream is not allowed to send it.
     pub(super) fn name(self, kind: ResourceType, name: &str) -> Option<&'a Arc<str>> {
         match kind {
             ResourceType::Clusters | ResourceType::Endpoints => {
@@ -37,7 +37,7 @@ impl<'a> Newest<'a> {
         }
     }
 
-    /// Returns None if there is no such resource, or if the stream may not have it.
+    /// Returns None if there is no such resource, or if the stream is not allowed to send it.
     pub(super) fn resource(self, kind: ResourceType, name: &str) -> Option<Resource> {
         self.name(kind, name)?;
         match kind {

@@ -20,10 +20,10 @@ const MAX_IN_FLIGHT: usize = 8;
 const MAX_RESPONSE: usize = 1 << 20;
 /// Maximum number of subscribed names.
 const MAX_NAMES: usize = 20_000;
-/// Maximum number of subscribed names that the stream may not have now. The stream sends their resources when a scope
-/// names them.
+/// Maximum number of subscribed names that no scope names now. The stream sends their resources when a scope names
+/// them.
 const MAX_UNKNOWN: usize = 64;
-/// Maximum number of resources that the client has from an earlier stream and that the stream may not have now.
+/// Maximum number of resources that the client has from an earlier stream and that no scope names now.
 const MAX_LEFT_OVER: usize = 1_024;
 /// Maximum number of bytes of the names and versions of resources from an earlier stream that the stream may not have.
 const MAX_LEFT_OVER_BYTES: usize = 128 << 10;
@@ -43,9 +43,9 @@ pub(super) struct TypeStream {
     is_open: bool,
     /// True if the client has asked for all clusters.
     pub is_wildcard: bool,
-    /// The subscribed names that the stream may have or could have before.
+    /// The subscribed names whose resources the stream may send, or was allowed to send before.
     names: BTreeSet<Arc<str>>,
-    /// The subscribed names that the stream may not have yet.
+    /// The subscribed names whose resources the stream is not allowed to send yet.
     unknown: BTreeSet<Arc<str>>,
     /// What the client has, or will have when it has read the last response.
     held: BTreeMap<Arc<str>, Held>,
@@ -174,8 +174,8 @@ impl TypeStream {
         self.held.keys().cloned().collect()
     }
 
-    /// Adds a subscription. The client gets the resource even if it has it already, but not if it has stated the
-    /// present version (`has_version`).
+    /// Adds a subscription. The stream sends the resource even if the client has it already, but not if the client has
+    /// stated the present version (`has_version`).
     pub(super) fn subscribe(&mut self, name: &str, has_version: bool, newest: Newest<'_>) {
         let Some(known) = newest.name(self.kind, name) else {
             return self.subscribe_unknown(name);
@@ -193,7 +193,7 @@ impl TypeStream {
         }
     }
 
-    /// Adds a subscription to a name that the stream may not have.
+    /// Adds a subscription to a resource that the stream is not allowed to send.
     fn subscribe_unknown(&mut self, name: &str) {
         // What the client has from before stays as it is, until a scope names it again or `Delta::retire` removes it.
         if let Some((name, _)) = self.held.get_key_value(name) {

@@ -10,7 +10,8 @@ use super::pollers::{FORGET, PollerId, RunningClusters};
 use super::stream_report::{NodeReport, OnePoller, OneStream, StreamReport};
 use super::{ClusterNames, ClusterState, Node, Progress, StreamClusters, StreamTable};
 
-/// The streams of a replica that does not answer count for this time. An Envoy opens a new stream within this time.
+/// Time for which the streams of a replica still count after its last answer. An Envoy opens a new stream within this
+/// time.
 const LOST: Duration = Duration::from_secs(5);
 /// Maximum number of replicas.
 const MAX_REPLICAS: usize = 64;
@@ -69,7 +70,7 @@ impl Remotes {
         !self.is_incomplete
     }
 
-    /// Adds the streams of the node at other replicas to `progress`. The streams of a replica that does not answer count
+    /// Adds the streams of the node at other replicas to `progress`. If a replica does not answer, its streams count
     /// only if the node has no other stream.
     pub(super) fn add_progress(
         &self,

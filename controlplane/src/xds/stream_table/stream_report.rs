@@ -24,7 +24,7 @@ const MAX_REMOVED: usize = 1 << 14;
 pub struct StreamReport {
     /// The random name of the replica's process.
     pub replica: String,
-    /// The count after which the nodes have changed. With 0 the answer begins from the beginning.
+    /// The nodes in the answer have changed after this count. With 0 the answer begins with the oldest change.
     pub since: u64,
     /// The newest count when the reader began from the beginning. The reader has none of the nodes that were removed before.
     #[serde(default)]

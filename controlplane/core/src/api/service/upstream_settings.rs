@@ -210,7 +210,7 @@ impl UpstreamSettings {
         let Some(text) = value.as_str() else {
             return Err(messages::annotation_no_text(value));
         };
-        // The API server has no permission for addresses, so they could name any host, such as the proxy itself.
+        // Kubernetes has no permission for this annotation, so it could name any host, such as the proxy itself.
         if name == "addresses" && object.source.is_empty() {
             return Err(messages::addresses_in_cluster());
         }

@@ -49,7 +49,7 @@ impl Editor<'_> {
         }
     }
 
-    /// Adds the stream, or remarks that the stream has other filters.
+    /// Adds the stream. If the file has a stream with other filters, adds a remark instead.
     fn stream(&mut self, root: &YamlNode) {
         let dynamic = root.get("dynamic_resources");
         if let Some(ads) = dynamic.and_then(|it| it.get("ads_config")) {
@@ -107,7 +107,7 @@ impl Editor<'_> {
         self.given_cluster(&own.value);
     }
 
-    /// Adds HTTP/2 to the cluster of the control plane, which the file has already.
+    /// Adds HTTP/2 to a cluster for the control plane that the file has already.
     fn given_cluster(&mut self, cluster: &YamlNode) {
         let place = format!("cluster {CONTROL_PLANE}");
         let at = cluster.start;

@@ -29,7 +29,7 @@ impl Editor<'_> {
         self.remark_file(message);
     }
 
-    /// Remarks where the listeners of `lds_config` come from. Returns true if there are such listeners.
+    /// Adds a remark about the source of the listeners of `lds_config`. Returns true if there are such listeners.
     fn discovered_listeners(&mut self, root: &YamlNode) -> bool {
         let Some(config) = root.at(&["dynamic_resources", "lds_config"]) else {
             return false;

@@ -149,7 +149,7 @@ fn add_conditions(conditions: &mut YamlValue) -> Option<()> {
     let header = parsed(&fragments::header_condition())?;
     conditions.list_mut("headers")?.push(header);
     let entries = conditions.entries_mut()?;
-    // A route can have only one fraction. Without the switch the matcher around the filter is enough.
+    // A route can have only one fraction. If it has one, it gets no switch: the switch around the filter is enough.
     if !entries.iter().any(|(key, _)| key == "runtime_fraction") {
         entries.push(("runtime_fraction".into(), parsed(fragments::switch())?));
     }

@@ -146,11 +146,7 @@ fn rules_wait_for_their_clusters() {
             "one = 1 v1, 1 v2; two = 1 v3; web: one two; api: two",
         ),
         ("v2", "", "one = 1 v1; two = 1 v3; web: one two; api: two"),
-        (
-            "v3",
-            "",
-            "gone = 1 v1; one = 1 v1, 1 v2; web: one gone",
-        ),
+        ("v3", "", "gone = 1 v1; one = 1 v1, 1 v2; web: one gone"),
         ("v2 v3", "", "gone = 1 v1; one = 1 v1; web: one gone"),
         (
             "",
@@ -236,7 +232,11 @@ fn renamed_rule_keeps_its_requests() {
             "v2",
             "all = 1 v1; canary-1 = 1 v0; web: canary-1 all",
         ),
-        ("canary-1 all", "", "all = 1 v1; canary-2 = 1 v2; web: canary-2 all"),
+        (
+            "canary-1 all",
+            "",
+            "all = 1 v1; canary-2 = 1 v2; web: canary-2 all",
+        ),
         // No present rule can get the requests.
         ("canary-1 all", "v0 v2", "all = 1 v1; web: all"),
         ("all", "v2", "all = 1 v1; web: all"),
