@@ -76,7 +76,7 @@ impl EndpointTable {
         self.update(&mut state);
     }
 
-    /// Replaces the EndpointSlices of one namespace. If `namespace` is None, replaces all EndpointSlices.
+    /// Replaces the EndpointSlices of one namespace. Without `namespace`, replaces all EndpointSlices.
     pub fn replace(&self, slices: Vec<Arc<EndpointSlice>>, namespace: Option<&str>) {
         let mut state = self.lock();
         let mut gone = state.slices.clone();
