@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use weir::report::peers::Peers;
 use weir_tests::tls::{Authority, Certificate};
 
-const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","owner":{"namespace":"shop","name":"pod 1"},"node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"behind":2,"silent":3}]}"#;
+const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","owner":{"namespace":"shop","name":"pod 1"},"node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"behind":2,"silent":3,"unpolled":0,"traps":0}],"modules":[]}"#;
 
 /// Starts a replica with TLS that answers every request with `PROXIES`.
 async fn replica(own: &Certificate) -> SocketAddr {
