@@ -245,14 +245,15 @@ impl Bootstrap {
             },
         });
         if let Some(filters) = &self.filters {
-            config["dynamic_resources"] = stream(filters);
+            config["dynamic_resources"] = delta_stream(filters);
         }
         config.to_string()
     }
 }
 
-/// The stream to the control plane, as in the output of `weir bootstrap`.
-fn stream(filters: &Value) -> Value {
+/// Returns `dynamic_resources` with the stream to the control plane, as in the output of `weir bootstrap`. `filters` is the
+/// value of the header `weir-filters`.
+pub fn delta_stream(filters: &Value) -> Value {
     json!({
         "ads_config": {
             "api_type": "DELTA_GRPC",

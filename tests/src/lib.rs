@@ -28,7 +28,7 @@ pub mod tls;
 
 use std::path::PathBuf;
 
-pub use bootstrap::Bootstrap;
+pub use bootstrap::{Bootstrap, delta_stream};
 pub use client::{Answer, Connection, shares};
 pub use echo::Echo;
 pub use envoy::{Envoy, envoy_binary};

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use weir_tests::{Connection, Echo, Envoy, Plane};
+use weir_tests::{Connection, Echo, Envoy, Plane, delta_stream};
 
 /// Time in which a change must reach the Envoy.
 const SOON: Duration = Duration::from_secs(10);
+
 /// Returns the configuration of an Envoy whose only cluster is the control plane.
 fn bootstrap(plane: SocketAddr) -> String {
     let manager = json!({
@@ -26,23 +27,7 @@ fn bootstrap(plane: SocketAddr) -> String {
     json!({
         "node": { "id": "envoy-1", "cluster": "shop" },
         "admin": { "address": address("127.0.0.1", 0) },
-        "dynamic_resources": {
-            "ads_config": {
-                "api_type": "DELTA_GRPC",
-                "transport_api_version": "V3",
-                "set_node_on_first_message_only": true,
-                "grpc_services": [{
-                    "envoy_grpc": {
-                        "cluster_name": "weir",
-                        "retry_policy": { "retry_back_off": { "base_interval": "0.5s", "max_interval": "2s" } },
-                    },
-                    "initial_metadata": [
-                        { "key": "weir-filters", "value": r#"{"weir": {"namespace": "shop"}}"# },
-                    ],
-                }],
-            },
-            "cds_config": { "resource_api_version": "V3", "ads": {}, "initial_fetch_timeout": "1s" },
-        },
+        "dynamic_resources": delta_stream(&json!({ "weir": { "namespace": "shop" } })),
         "static_resources": {
             "listeners": [{
                 "name": "outbound",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_tests::fault::{Load, Sample, Web};
-use weir_tests::{Connection, Envoy, FreePorts, Plane, dist};
+use weir_tests::{Connection, Envoy, FreePorts, Plane, delta_stream, dist};
 
 const TYPES: &str = "type.googleapis.com/envoy";
 
@@ -162,24 +162,12 @@ fn bootstrap(plane: SocketAddr, port: u16) -> String {
         },
     });
     let http2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    let retry = json!({ "retry_back_off": { "base_interval": "0.5s", "max_interval": "2s" } });
-    let filters = r#"{"weir": {"namespace": "default"}}"#;
+    let filters = json!({ "weir": { "namespace": "default" } });
     let address =
         |port: u16| json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } });
     json!({
         "node": { "id": "envoy", "cluster": "test" },
-        "dynamic_resources": {
-            "ads_config": {
-                "api_type": "DELTA_GRPC",
-                "transport_api_version": "V3",
-                "set_node_on_first_message_only": true,
-                "grpc_services": [{
-                    "envoy_grpc": { "cluster_name": "weir", "retry_policy": retry },
-                    "initial_metadata": [{ "key": "weir-filters", "value": filters }],
-                }],
-            },
-            "cds_config": ads,
-        },
+        "dynamic_resources": delta_stream(&filters),
         "static_resources": {
             "listeners": [{
                 "name": "outbound",

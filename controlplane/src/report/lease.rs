@@ -165,7 +165,8 @@ impl Candidate {
         }
     }
 
-    /// Takes over the rollout of the Lease. A holder does this only if somebody else has changed the annotations.
+    /// Reads the rollout from the Lease. A holder of the Lease does this only if another program has changed the
+    /// annotations.
     fn read_rollout(&mut self, lease: &Lease, step: Step) {
         let annotations = lease.metadata.annotations.as_ref();
         let read = annotations.and_then(Rollout::from_annotations);
