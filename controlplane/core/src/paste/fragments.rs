@@ -4,7 +4,7 @@ use serde_json::json;
 use weir_split::MIRROR_HEADERS;
 
 use super::options::{ModuleSource, PasteOptions};
-use super::yaml_value::scalar_of;
+use super::yaml_value::{indented, scalar_of};
 
 /// The header in which the filter writes the cluster of a request.
 pub const ROUTING_HEADER: &str = "x-weir-cluster";
@@ -320,13 +320,3 @@ pub fn stats_tags() -> [(&'static str, &'static str); 4] {
 
 /// The layer of `layered_runtime` that `/runtime_modify` changes.
 pub const ADMIN_LAYER: &str = "{ name: admin, admin_layer: {} }";
-
-/// Returns the text with `by` spaces before each line that is not empty.
-pub fn indented(text: &str, by: usize) -> String {
-    let indent = " ".repeat(by);
-    let lines = text.lines().map(|line| match line {
-        "" => "\n".to_owned(),
-        line => format!("{indent}{line}\n"),
-    });
-    lines.collect()
-}

@@ -4,9 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::fragments::indented;
 use super::yaml_tree::{self, YamlEntry, YamlItem, YamlNode, YamlShape, column, line_start};
-use super::yaml_value::YamlValue;
+use super::yaml_value::{YamlValue, indented};
 
 /// A text with edits.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::fragments::{self, indented};
+use super::fragments;
 use super::options::PasteOptions;
-use super::yaml_value::scalar_of;
+use super::yaml_value::{indented, scalar_of};
 
 /// Returns the configuration as YAML text with comments.
 pub fn whole_file(options: &PasteOptions) -> String {

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 
-use super::fragments::indented;
 use super::yaml_tree::{YamlNode, YamlShape};
 
 /// The longest line of a value with braces. A longer value becomes several lines.
@@ -201,6 +200,16 @@ fn entry_lines(key: &str, value: &YamlValue, column: usize) -> String {
         _ => indented(&value.lines(column + 2), 2),
     };
     format!("{key}:\n{lines}")
+}
+
+/// Returns the text with `by` spaces before each line that is not empty.
+pub fn indented(text: &str, by: usize) -> String {
+    let indent = " ".repeat(by);
+    let lines = text.lines().map(|line| match line {
+        "" => "\n".to_owned(),
+        line => format!("{indent}{line}\n"),
+    });
+    lines.collect()
 }
 
 /// Returns the text as a scalar of YAML, with quotes if another type, such as a number, is possible.

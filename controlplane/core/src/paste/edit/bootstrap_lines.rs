@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::{Editor, without_comments};
 use crate::manifest::problem::messages::bootstrap as messages;
-use crate::paste::fragments::{self, CONTROL_PLANE, FILTERS_HEADER, indented};
+use crate::paste::fragments::{self, CONTROL_PLANE, FILTERS_HEADER};
 use crate::paste::text_draft::NoPlace;
 use crate::paste::yaml_tree::YamlNode;
-use crate::paste::yaml_value::scalar_of;
+use crate::paste::yaml_value::{indented, scalar_of};
 
 impl Editor<'_> {
     pub(super) fn bootstrap(&mut self, root: &YamlNode) {
