@@ -18,14 +18,12 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use weir_split::EVERY_NAMESPACE;
 
 use crate::publish::{Current, Publisher};
 use crate::serve::listener::{ConnectionSlot, Peer, set_connection_close};
 use crate::source::kubernetes::cluster_versions::ClusterVersions;
 use crate::xds::catalog::Catalog;
 use crate::xds::stream_table::StreamTable;
-use weir_core::manifest::hostname;
 use weir_core::manifest::problem::messages::answer as messages;
 use weir_core::metrics::Metrics;
 use weir_core::plan::Scope;
@@ -225,27 +223,17 @@ fn parse_scope(pairs: &[(String, String)]) -> Result<Scope, String> {
     let mut scope = Scope::Producers;
     for (key, value) in pairs {
         let parsed = match key.as_str() {
-            "namespace" if value == EVERY_NAMESPACE => Scope::Edge,
-            "namespace" if hostname::is_label(value) => Scope::Namespace(value.clone()),
-            "namespace" => return Err(messages::namespace_unclear().to_string()),
-            "gateway" => gateway(value).ok_or_else(|| messages::gateway_unclear().to_string())?,
+            "namespace" => Scope::of_namespace(value).ok_or_else(messages::namespace_unclear),
+            "gateway" => Scope::of_gateway(value).ok_or_else(messages::gateway_unclear),
             _ => continue,
         };
+        let parsed = parsed.map_err(|message| message.to_string())?;
         if scope != Scope::Producers {
             return Err(messages::two_scopes().to_string());
         }
         scope = parsed;
     }
     Ok(scope)
-}
-
-/// Parses `NAMESPACE/NAME` of a Gateway. Returns None if one of the names is invalid.
-pub fn gateway(text: &str) -> Option<Scope> {
-    let (namespace, name) = text.split_once('/')?;
-    (hostname::is_label(namespace) && hostname::is_dns_name(name)).then(|| Scope::Gateway {
-        namespace: namespace.into(),
-        name: name.into(),
-    })
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod rule_backends;
 mod runtime_switch;
 mod splitter;
 mod statistics;
+mod stream_names;
 mod switches;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ use std::collections::BTreeSet;
 pub use dump::{EnvoyDump, Filter, NotADump};
 pub use finding::Finding;
 pub use polls::may_fail_to_poll;
+pub use stream_names::{CONTROL_PLANE, FILTERS_HEADER, UPSTREAM_FILTER};
 use weir_split::wire::Config;
 use weir_split::{Direction, Protocol};
 

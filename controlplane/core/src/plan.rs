@@ -15,6 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use weir_split::EVERY_NAMESPACE;
 use weir_split::wire::{
     Access, Config, Connections, Destination, HostSet, Hosts, Listener, Root, Rule, VERSION,
 };
@@ -22,6 +23,7 @@ use weir_split::wire::{
 pub use self::cluster_users::ClusterUsers;
 pub use self::responses::{EditedShares, Share, edited_shares_of};
 pub use self::rule_id::RuleId;
+use crate::manifest::hostname;
 
 /// The proxies that use an entry of the plan. An entry is a host set (a host with its matches) or a rule for
 /// connections.
@@ -110,6 +112,24 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Reads the value of `namespace` in a query: the name of a namespace, or `*` for the edge. Returns None for other
+    /// values.
+    pub fn of_namespace(text: &str) -> Option<Scope> {
+        if text == EVERY_NAMESPACE {
+            return Some(Scope::Edge);
+        }
+        hostname::is_label(text).then(|| Scope::Namespace(text.into()))
+    }
+
+    /// Reads the value of `gateway` in a query: `NAMESPACE/NAME`. Returns None if one of the names is invalid.
+    pub fn of_gateway(text: &str) -> Option<Scope> {
+        let (namespace, name) = text.split_once('/')?;
+        (hostname::is_label(namespace) && hostname::is_dns_name(name)).then(|| Scope::Gateway {
+            namespace: namespace.into(),
+            name: name.into(),
+        })
+    }
+
     /// Returns the namespace of the proxies of this scope; None if these proxies may be in any namespace.
     pub fn namespace(&self) -> Option<&str> {
         match self {

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 use weir::report::Lease;
-use weir::serve::gateway;
 use weir_core::api::route::timeouts;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::hostname;
 use weir_core::plan::Scope;
-use weir_split::EVERY_NAMESPACE;
 
 #[derive(Args)]
 pub struct PolicyArgument {
@@ -23,12 +21,7 @@ pub struct PolicyArgument {
 }
 
 pub fn parse_scope(text: &str) -> Result<Scope, &'static str> {
-    if text == EVERY_NAMESPACE {
-        return Ok(Scope::Edge);
-    }
-    hostname::is_label(text)
-        .then(|| Scope::Namespace(text.into()))
-        .ok_or("write the name of a namespace, or '*' for an edge proxy")
+    Scope::of_namespace(text).ok_or("write the name of a namespace, or '*' for an edge proxy")
 }
 
 pub fn parse_namespace(text: &str) -> Result<String, &'static str> {
@@ -50,7 +43,7 @@ pub fn parse_domain(text: &str) -> Result<String, &'static str> {
 }
 
 pub fn parse_gateway(text: &str) -> Result<Scope, &'static str> {
-    gateway(text).ok_or("write NAMESPACE/NAME")
+    Scope::of_gateway(text).ok_or("write NAMESPACE/NAME")
 }
 
 /// Parses a duration such as `90s`, `5m` or `1h30m`.
@@ -61,7 +54,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 pub fn parse_lease(text: &str) -> Result<Lease, &'static str> {
-    match gateway(text) {
+    match Scope::of_gateway(text) {
         Some(Scope::Gateway { namespace, name }) => Ok(Lease { namespace, name }),
         _ => Err("write NAMESPACE/NAME"),
     }

@@ -24,6 +24,7 @@ use session::{Session, StreamEnds};
 pub use stream_filters::FilterSource;
 use stream_filters::StreamFilters;
 pub(super) use stream_slots::StreamSlots;
+use weir_core::envoy::FILTERS_HEADER;
 use weir_core::manifest::problem::messages::answer as messages;
 
 /// The path of the method.
@@ -71,7 +72,7 @@ impl Server {
         let headers = request.headers();
         let own_peer = peer.clone().unwrap_or_default().0;
         let reader = self.authenticate(peer, slot, headers).await?;
-        let header = headers.get(filter_request::HEADER);
+        let header = headers.get(FILTERS_HEADER);
         let requests = filter_request::parse(header.map(HeaderValue::as_bytes));
         let requests = requests.map_err(|it| Status::invalid_argument(it.to_string()))?;
         let filters = StreamFilters::new(requests, self.filters.clone());

@@ -33,7 +33,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value, UInt64Value};
-use prost::{Message, Name};
+use envoy_types::util::pack_any;
 
 use super::catalog::Resource;
 use super::endpoints_message::{load_assignment, named_assignment};
@@ -103,7 +103,7 @@ fn set_discovery(message: &mut ClusterMessage, discovery: &Discovery) {
             message.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
             message.typed_dns_resolver_config = Some(TypedExtensionConfig {
                 name: "envoy.network.dns_resolver.cares".to_owned(),
-                typed_config: Some(any(&CaresDnsResolverConfig {
+                typed_config: Some(pack_any(CaresDnsResolverConfig {
                     query_timeout_seconds: Some(UInt64Value {
                         value: DNS_TIMEOUT_SECONDS,
                     }),
@@ -166,7 +166,7 @@ fn http_options(cluster: &Cluster) -> Any {
     } else {
         ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default())
     };
-    any(&HttpProtocolOptions {
+    pack_any(HttpProtocolOptions {
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(
             ExplicitHttpConfig {
                 protocol_config: Some(protocol),
@@ -188,7 +188,7 @@ fn tls_socket(tls: &Tls) -> TransportSocket {
     };
     TransportSocket {
         name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(pack_any(context))),
     }
 }
 
@@ -219,13 +219,6 @@ fn name_matcher(name: &CertificateName) -> SubjectAltNameMatcher {
             ..StringMatcher::default()
         }),
         ..SubjectAltNameMatcher::default()
-    }
-}
-
-fn any<M: Message + Name>(message: &M) -> Any {
-    Any {
-        type_url: M::type_url(),
-        value: message.encode_to_vec(),
     }
 }
 

@@ -27,15 +27,15 @@ use envoy_types::pb::xds::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::xds::r#type::matcher::v3::{RegexMatcher, StringMatcher, regex_matcher};
 use envoy_types::util::pack_any;
 use prost::Message;
+use weir_split::MIRROR_HEADERS;
 
-use super::filter_request::{FilterChain, FilterRequest, UPSTREAM_FILTER};
+use super::filter_request::{FilterChain, FilterRequest};
+use weir_core::envoy::UPSTREAM_FILTER;
 
 /// The id of the VMs of the filter. VMs with this id share the last configuration, also across versions of the module.
 const VM_ID: &str = "weir";
 /// The runtime key of the switch: 0 turns the filter off.
 const SWITCH: &str = "weir.enabled";
-/// The request header with the cluster of the first mirror.
-const MIRROR: &str = "x-weir-mirror";
 
 /// Returns the encoded `TypedExtensionConfig` of a filter. `plugin` is the JSON of its plugin configuration.
 pub fn filter(request: &FilterRequest, plugin: String, module: &Bytes) -> Bytes {
@@ -80,7 +80,8 @@ pub fn upstream_filter(module: &Bytes) -> Bytes {
         })),
         ignore_case: false,
     });
-    let config = skip_unless(MIRROR, has_value, UPSTREAM_FILTER, http_wasm(config));
+    let [first, _] = MIRROR_HEADERS;
+    let config = skip_unless(first, has_value, UPSTREAM_FILTER, http_wasm(config));
     encode(UPSTREAM_FILTER, config)
 }
 

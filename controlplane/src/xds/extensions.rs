@@ -10,9 +10,10 @@ use serde_json::value::RawValue;
 
 use super::catalog::Resource;
 use super::extension_message;
-use super::filter_request::{FilterRequest, UPSTREAM_FILTER};
+use super::filter_request::FilterRequest;
 use super::module_file::Module;
 use weir_core::digest::sha256;
+use weir_core::envoy::UPSTREAM_FILTER;
 use weir_core::rollout::Rollout;
 
 /// Maximum bytes of a document that travels with the filter. A filter without a document gets it with its first poll.

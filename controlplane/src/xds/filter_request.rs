@@ -1,25 +1,15 @@
-//! The filters that one Envoy gets from the control plane. Envoy names the filters in the header [`HEADER`] of its
-//! stream.
+//! The filters that one Envoy gets from the control plane. Envoy names the filters in the header
+//! [`weir_core::envoy::FILTERS_HEADER`] of its stream.
 
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use weir_split::{Direction, EVERY_NAMESPACE, Plugin, Protocol};
+use weir_split::{Direction, Plugin, Protocol};
 
-use weir_core::manifest::hostname;
+use weir_core::envoy::{CONTROL_PLANE, UPSTREAM_FILTER};
 use weir_core::manifest::problem::messages::{Message, stream as messages};
 use weir_core::plan::Scope;
-
-/// A JSON object from the name of each filter to the plugin configuration that the operator wrote.
-pub const HEADER: &str = "weir-filters";
-
-/// The name of the filter for the requests to backends. It has no plugin configuration, so [`HEADER`] does not name
-/// it.
-pub const UPSTREAM_FILTER: &str = "weir-upstream";
-
-/// The name of Envoy's cluster for the control plane, which is also the value of `clusters_from`.
-const CONTROL_PLANE: &str = "weir";
 
 /// Maximum number of filters of one stream.
 const MAX_FILTERS: usize = 16;
@@ -48,7 +38,7 @@ pub enum FilterChain {
     Tcp,
 }
 
-/// Reads the value of [`HEADER`]. Without the header, `header` has no value.
+/// Reads the value of [`weir_core::envoy::FILTERS_HEADER`]. Without the header, `header` has no value.
 pub fn parse(header: Option<&[u8]>) -> Result<Vec<FilterRequest>, Message> {
     let header = header.ok_or_else(messages::no_filters)?;
     let filters: Map<String, Value> =
@@ -101,17 +91,8 @@ fn parse_filter((name, plugin): (String, Value)) -> Result<FilterRequest, Messag
 fn scope(query: &str) -> Option<Scope> {
     match query.split_once('=') {
         None => Some(Scope::Producers),
-        Some(("namespace", EVERY_NAMESPACE)) => Some(Scope::Edge),
-        Some(("namespace", name)) => {
-            hostname::is_label(name).then(|| Scope::Namespace(name.into()))
-        }
-        Some((_, gateway)) => {
-            let (namespace, name) = gateway.split_once('/')?;
-            (hostname::is_label(namespace) && hostname::is_dns_name(name)).then(|| Scope::Gateway {
-                namespace: namespace.into(),
-                name: name.into(),
-            })
-        }
+        Some(("namespace", name)) => Scope::of_namespace(name),
+        Some((_, gateway)) => Scope::of_gateway(gateway),
     }
 }
 

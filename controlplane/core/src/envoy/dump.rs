@@ -13,6 +13,7 @@ use super::dump_fields::{children, items, message, plugin, refused_plugin, resou
 use super::manager::{Manager, RouteIndex};
 use super::runtime_switch::{self, RuntimeValues};
 use super::statistics::Statistics;
+use super::stream_names::FILTERS_HEADER;
 use super::warming::Warming;
 use crate::plan::Scope;
 
@@ -66,9 +67,6 @@ struct Module {
     /// The local file of the module; empty if Envoy did not load the module from a local file.
     file: String,
 }
-
-/// The initial metadata with which an Envoy names its filters.
-const FILTERS_HEADER: &str = "weir-filters";
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is not a configuration of Envoy: {0}")]

@@ -5,17 +5,12 @@ use weir_split::MIRROR_HEADERS;
 
 use super::options::{ModuleSource, PasteOptions};
 use super::yaml_value::{indented, scalar_of};
+use crate::envoy::{CONTROL_PLANE, FILTERS_HEADER, UPSTREAM_FILTER};
 
 /// The header in which the filter writes the cluster of a request.
 pub const ROUTING_HEADER: &str = "x-weir-cluster";
-/// The name of the cluster for the control plane.
-pub const CONTROL_PLANE: &str = "weir";
 /// The name of the filter, and of its ECDS resource.
 pub const FILTER: &str = "weir";
-/// The name of the filter between the router and the backends, and of its ECDS resource.
-pub const UPSTREAM_FILTER: &str = "weir-upstream";
-/// The key of the initial metadata with which the Envoy names its filters.
-pub const FILTERS_HEADER: &str = "weir-filters";
 
 const HEADER_MUTATION: &str =
     "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";

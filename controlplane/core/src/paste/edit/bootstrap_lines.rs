@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{Editor, without_comments};
+use crate::envoy::{CONTROL_PLANE, FILTERS_HEADER};
 use crate::manifest::problem::messages::bootstrap as messages;
-use crate::paste::fragments::{self, CONTROL_PLANE, FILTERS_HEADER};
+use crate::paste::fragments;
 use crate::paste::text_draft::NoPlace;
 use crate::paste::yaml_tree::YamlNode;
 use crate::paste::yaml_value::{indented, scalar_of};

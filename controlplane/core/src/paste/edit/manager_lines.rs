@@ -2,8 +2,9 @@
 
 use super::listener_lines::path_of;
 use super::{Editor, without_comments};
+use crate::envoy::UPSTREAM_FILTER;
 use crate::manifest::problem::messages::bootstrap as messages;
-use crate::paste::fragments::{self, FILTER, ROUTING_HEADER, UPSTREAM_FILTER};
+use crate::paste::fragments::{self, FILTER, ROUTING_HEADER};
 use crate::paste::yaml_tree::{YamlItem, YamlNode};
 use weir_split::MIRROR_HEADERS;
 
