@@ -37,8 +37,6 @@ use weir_core::world::{Entry, Key};
 use weir_split::wire::Service;
 
 use crate::xds::catalog::Catalog;
-use crate::xds::endpoint_table::EndpointTable;
-use crate::xds::upstreams::Upstreams;
 pub use plan_in_force::Published;
 pub use refusal::Refused;
 
@@ -51,7 +49,7 @@ pub struct Snapshot {
     /// The objects that get a status or Events.
     pub subjects: Vec<Arc<Subject>>,
     pub watermark: Watermark,
-    /// True if the source writes EndpointSlices into [`Publisher::endpoints`] itself. False if they are among the
+    /// True if the source writes EndpointSlices into [`Publisher::catalog`] itself. False if they are among the
     /// objects.
     pub has_own_endpoints: bool,
 }
@@ -132,7 +130,7 @@ pub struct Publisher {
     limits: Limits,
     features_after: FeaturesAfter,
     problem_log: ProblemLog,
-    upstreams: Upstreams,
+    catalog: Arc<Catalog>,
 }
 
 impl Publisher {
@@ -153,7 +151,7 @@ impl Publisher {
             limits: Limits::default(),
             features_after,
             problem_log: ProblemLog::default(),
-            upstreams: Upstreams::default(),
+            catalog: Arc::default(),
         }
     }
 
@@ -174,12 +172,7 @@ impl Publisher {
     /// Returns the clusters of the newest plan, and their endpoints. A cluster is there before a plan that names it is
     /// published. It is gone when no rule of the newest plan names it; its endpoints stay for a minute.
     pub fn catalog(&self) -> Arc<Catalog> {
-        self.upstreams.catalog()
-    }
-
-    /// Returns the table for the EndpointSlices of a source with [`Snapshot::has_own_endpoints`].
-    pub fn endpoints(&self) -> Arc<EndpointTable> {
-        self.upstreams.endpoints()
+        self.catalog.clone()
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Current> {
@@ -239,16 +232,16 @@ impl Publisher {
         self.report_problems(&problems);
 
         if !has_own_endpoints {
-            self.endpoints().replace(world.slices.clone(), None);
+            self.catalog.replace_slices(world.slices.clone(), None);
         }
         let mut refused = None;
         if self.is_current(&plan) {
-            self.upstreams.replace(clusters);
+            self.catalog.replace_clusters(clusters);
         } else {
             match Published::compile(plan, self.features_after) {
                 Ok(mut published) => {
                     // A proxy must have a cluster before it gets a document that names the cluster.
-                    self.upstreams.replace(clusters);
+                    self.catalog.replace_clusters(clusters);
                     published.set_watermark(watermark.clone());
                     self.current
                         .send_replace(Current::Plan(Arc::new(published)));

@@ -6,14 +6,15 @@
 pub mod catalog;
 mod cluster_message;
 pub mod delta;
-pub mod endpoint_table;
+pub mod encoded_resource;
+mod endpoint_table;
 mod endpoints_message;
 mod extension_message;
 pub mod extensions;
 pub mod filter_request;
+pub mod lazy_cluster;
 pub mod message;
 pub mod module_file;
 pub mod module_slots;
 pub mod module_table;
 pub mod stream_table;
-pub mod upstreams;

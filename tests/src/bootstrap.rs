@@ -269,7 +269,7 @@ pub fn delta_stream(filters: &Value) -> Value {
                 "initial_metadata": [{ "key": "weir-filters", "value": filters.to_string() }],
             }],
         },
-        "cds_config": { "resource_api_version": "V3", "ads": {}, "initial_fetch_timeout": "1s" },
+        "cds_config": { "resource_api_version": "V3", "ads": {}, "initial_fetch_timeout": "0.5s" },
     })
 }
 

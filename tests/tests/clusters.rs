@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use weir::publish::Publisher;
+use weir::xds::lazy_cluster::cluster_in;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object;
 use weir_tests::envoy_binary;
@@ -34,8 +35,11 @@ fn errors(manifests: &str, count: usize) -> String {
     let clusters = publisher.catalog().clusters().borrow().clone();
     assert_eq!(clusters.len(), count);
     // Bootstrap.static_resources and StaticResources.clusters.
-    let clusters = clusters.values().flat_map(|it| field(2, &it.body));
-    let bootstrap = field(2, &clusters.collect::<Vec<_>>());
+    let encoded = clusters
+        .keys()
+        .filter_map(|name| cluster_in(&clusters, name));
+    let encoded = encoded.flat_map(|it| field(2, &it.body));
+    let bootstrap = field(2, &encoded.collect::<Vec<_>>());
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("envoy.pb");
     fs::write(&file, bootstrap).expect("a configuration");

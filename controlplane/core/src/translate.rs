@@ -35,7 +35,7 @@ use crate::api::smi::traffic_target::Policy;
 use crate::manifest::problem::Problem;
 use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
 use crate::translate::budget::Limits;
-use crate::upstream::{self, Cluster};
+use crate::upstream::{self, PlannedCluster};
 use crate::world::{Entry, World};
 
 /// Calls [`translate_within`] with the default limits.
@@ -90,7 +90,7 @@ pub struct Translation {
     pub world: World,
     pub plan: Plan,
     /// The clusters of the backends of the plan, by name of the cluster.
-    pub clusters: BTreeMap<Arc<str>, Cluster>,
+    pub clusters: BTreeMap<Arc<str>, PlannedCluster>,
     /// First the problems that depend on one object alone, then the problems that translation finds.
     pub problems: Vec<Problem>,
 }

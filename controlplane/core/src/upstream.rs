@@ -22,6 +22,17 @@ use tls_policies::{TlsPolicies, Unverifiable};
 /// Maximum size of the certificates in all clusters of one namespace. Clusters above it get no requests.
 const MAX_CERTIFICATES: usize = 4 << 20;
 
+/// The cluster of one backend, as a plan keeps it: a plan can have tens of thousands of clusters.
+#[derive(Clone, Debug)]
+pub struct PlannedCluster {
+    service: Arc<Service>,
+    port: u16,
+    is_grpc: bool,
+    tls: Option<Arc<Tls>>,
+    /// True if no request may reach the Service, because the verification that its policy requires is impossible.
+    is_closed: bool,
+}
+
 /// The settings of the cluster of one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
@@ -30,7 +41,7 @@ pub struct Cluster {
     /// True for HTTP/2, false for HTTP/1.1. Without meaning for a port that carries connections.
     pub is_http2: bool,
     /// None means no encryption.
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<Tls>>,
     pub policies: UpstreamPolicies,
 }
 
@@ -78,30 +89,81 @@ pub fn clusters(
     world: &World,
     plan: &Plan,
     problems: &mut BTreeSet<Problem>,
-) -> BTreeMap<Arc<str>, Cluster> {
+) -> BTreeMap<Arc<str>, PlannedCluster> {
     let policies = TlsPolicies::of(world, problems);
     let mut clusters = BTreeMap::new();
     let mut certificates: BTreeMap<String, usize> = BTreeMap::new();
     for (backend, is_grpc) in plan.backends() {
-        let name = cluster_name(&backend).into();
-        let Some(mut cluster) = cluster(world, &policies, backend, is_grpc, problems) else {
+        let Some(mut cluster) = planned_cluster(world, &policies, &backend, is_grpc, problems)
+        else {
             continue;
         };
-        let namespace = cluster.service.namespace.clone();
-        let total = certificates.entry(namespace).or_default();
-        *total = total.saturating_add(cluster.certificate_bytes());
-        if *total > MAX_CERTIFICATES && cluster.certificate_bytes() > 0 {
-            let service = world.service(&cluster.service.namespace, &cluster.service.name);
-            let message = messages::too_many_certificates(MAX_CERTIFICATES);
-            problems.extend(service.map(|it| it.object.problem("", message)));
-            cluster.close();
+        let bytes = cluster.certificate_bytes();
+        if bytes > 0 {
+            let total = certificates.entry(backend.namespace.clone()).or_default();
+            *total = total.saturating_add(bytes);
+            if *total > MAX_CERTIFICATES {
+                let message = messages::too_many_certificates(MAX_CERTIFICATES);
+                problems.insert(cluster.service.object.problem("", message));
+                cluster.close();
+            }
         }
-        clusters.insert(name, cluster);
+        clusters.insert(cluster_name(&backend).into(), cluster);
     }
     clusters
 }
 
-impl Cluster {
+impl PartialEq for PlannedCluster {
+    /// Compares the addresses of the Services, because a plan has too many clusters to compare their contents.
+    fn eq(&self, other: &PlannedCluster) -> bool {
+        Arc::ptr_eq(&self.service, &other.service)
+            && self.port == other.port
+            && self.is_grpc == other.is_grpc
+            && self.tls == other.tls
+            && self.is_closed == other.is_closed
+    }
+}
+
+impl PlannedCluster {
+    /// Returns the Service that gets the requests.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Returns which endpoints of the EndpointSlices of the Service belong to the cluster. Returns None if the endpoints
+    /// are a part of the cluster.
+    pub fn selection(&self) -> Option<PortSelection> {
+        match self.discovery()? {
+            Discovery::Slices(selection) => Some(selection),
+            Discovery::Addresses(_) | Discovery::Names(_) => None,
+        }
+    }
+
+    /// Returns None if the endpoints of the Service are unknown.
+    fn discovery(&self) -> Option<Discovery> {
+        if self.is_closed {
+            return Some(Discovery::Addresses(Box::default()));
+        }
+        discovery(&self.service, self.service.port(self.port)?)
+    }
+
+    pub fn settings(&self) -> Option<Cluster> {
+        let service = &*self.service;
+        let port = service.port(self.port)?;
+        let settings = service.upstream.as_ref();
+        Some(Cluster {
+            service: wire::Service {
+                name: service.object.name.clone(),
+                namespace: service.object.namespace.clone(),
+                port: port.number,
+            },
+            discovery: self.discovery()?,
+            is_http2: port.backend_protocol.is_http2 || self.is_grpc,
+            tls: self.tls.clone(),
+            policies: settings.map(|it| it.policies.clone()).unwrap_or_default(),
+        })
+    }
+
     /// Returns the number of bytes of the certificates in the cluster.
     fn certificate_bytes(&self) -> usize {
         let verification = self.tls.as_ref().and_then(|it| it.verification.as_ref());
@@ -112,40 +174,39 @@ impl Cluster {
     /// Makes a cluster without endpoints: no request can reach the Service without the verification that its policy
     /// requires.
     fn close(&mut self) {
-        self.discovery = Discovery::Addresses(Box::default());
+        self.is_closed = true;
         self.tls = None;
     }
 }
 
 /// Returns None if the Service or its port does not exist, or if its endpoints are unknown.
-fn cluster(
+fn planned_cluster(
     world: &World,
     policies: &TlsPolicies<'_>,
-    backend: wire::Service,
+    backend: &wire::Service,
     is_grpc: bool,
     problems: &mut BTreeSet<Problem>,
-) -> Option<Cluster> {
+) -> Option<PlannedCluster> {
     let service = world.service(&backend.namespace, &backend.name)?;
     let port = service.port(backend.port)?;
-    let protocol = port.backend_protocol;
-    let settings = service.upstream.as_ref();
-    let mut cluster = Cluster {
-        discovery: discovery(service, port)?,
-        is_http2: protocol.is_http2 || is_grpc,
+    let mut cluster = PlannedCluster {
+        service: service.clone(),
+        port: port.number,
+        is_grpc,
         tls: None,
-        policies: settings.map(|it| it.policies.clone()).unwrap_or_default(),
-        service: backend,
+        is_closed: false,
     };
+    cluster.discovery()?;
     match policies.tls(world, service, port) {
-        Some(Ok(tls)) => cluster.tls = Some(tls),
+        Some(Ok(tls)) => cluster.tls = Some(Arc::new(tls)),
         Some(Err(Unverifiable)) => cluster.close(),
-        None if protocol.is_tls => {
+        None if port.backend_protocol.is_tls => {
             let message = messages::not_verified(port.number);
             problems.insert(service.object.problem("spec.ports", message));
-            cluster.tls = Some(Tls {
+            cluster.tls = Some(Arc::new(Tls {
                 server_name: server_name(service),
                 verification: None,
-            });
+            }));
         }
         None => {}
     }

@@ -150,9 +150,9 @@ impl World {
         }
     }
 
-    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<Service>> {
         let key = (namespace.to_owned(), name.to_owned());
-        self.services.get(&key).map(Arc::as_ref)
+        self.services.get(&key)
     }
 
     /// Returns the certificates in the ConfigMap, in PEM.

@@ -91,6 +91,11 @@ spec: {{ports: [{{port: 80}}]}}
         });
     }
 
+    fn publish_text(&mut self, text: &str) {
+        let manifests = object::read("test.yaml", text).unwrap();
+        self.publisher.publish(manifests.into());
+    }
+
     fn get(&self, query: &str, headers: &[(&str, &str)]) -> impl Future<Output = Response> + use<> {
         let mut request = Request::get(format!("/v1/config{query}"));
         for (name, value) in headers {

@@ -91,7 +91,7 @@ impl Cluster {
         } = self;
         let (metrics, limits) = (publisher.metrics(), publisher.limits());
         let of_endpoints =
-            endpoint_feed::feed_endpoints(slice_events, publisher.endpoints(), sender.clone());
+            endpoint_feed::feed_endpoints(slice_events, publisher.catalog(), sender.clone());
         let of_certificates =
             certificate_reader::read_certificates(client.clone(), config_maps, sender.clone());
         let events_to = EventSenders {

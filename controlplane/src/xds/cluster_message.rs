@@ -35,7 +35,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value, UInt64Value};
 use envoy_types::util::pack_any;
 
-use super::catalog::Resource;
+use super::encoded_resource::Resource;
 use super::endpoints_message::{load_assignment, named_assignment};
 use weir_core::api::backend_tls_policy::CertificateName;
 use weir_core::api::service::upstream_settings::{self, LoadBalancing, UpstreamPolicies};
@@ -68,7 +68,7 @@ fn message(name: &str, cluster: &Cluster) -> ClusterMessage {
     let mut message = ClusterMessage {
         name: name.to_owned(),
         typed_extension_protocol_options: [(HTTP_OPTIONS.to_owned(), http_options(cluster))].into(),
-        transport_socket: cluster.tls.as_ref().map(tls_socket),
+        transport_socket: cluster.tls.as_deref().map(tls_socket),
         ..ClusterMessage::default()
     };
     set_discovery(&mut message, &cluster.discovery);

@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
 };
 
-use super::catalog::Resource;
+use super::encoded_resource::Resource;
 use weir_core::upstream::endpoints::Endpoints;
 
 /// Returns the resource with the endpoints of a cluster. `cluster` is the name of the cluster.

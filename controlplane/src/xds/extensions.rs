@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use serde_json::value::RawValue;
 
-use super::catalog::Resource;
+use super::encoded_resource::Resource;
 use super::extension_message;
 use super::filter_request::FilterRequest;
 use super::module_file::Module;

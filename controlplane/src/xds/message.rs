@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use prost::Message;
 use prost::bytes::Buf;
 
-use super::catalog::Resource;
+use super::encoded_resource::Resource;
 
 /// Maximum number of bytes of a request. A request for 10,000 clusters after a reconnect has about 1.6 MB.
 pub const MAX_REQUEST: usize = 2 << 20;

@@ -38,7 +38,7 @@ ads_config:
     # The filters of this Envoy, each with its plugin configuration. Weir adds the keys control_plane and clusters_from.
     initial_metadata: [{{ key: {FILTERS_HEADER}, value: '{filters}' }}]
 # While the control plane is away, a new Envoy waits this time, and then serves its ordinary routes.
-cds_config: {{ resource_api_version: V3, ads: {{}}, initial_fetch_timeout: 1s }}
+cds_config: {{ resource_api_version: V3, ads: {{}}, initial_fetch_timeout: 0.5s }}
 "
     )
 }

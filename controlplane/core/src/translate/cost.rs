@@ -14,6 +14,7 @@ mod target_cost;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use serde::Serialize;
 use weir_split::wire::{Filters, Match, Permission};
@@ -165,7 +166,7 @@ impl<'w> Costs<'w> {
     fn service_of_policy(&self, namespace: &str, name: &str) -> Option<&'w Service> {
         match self.policy {
             Policy::Unstated | Policy::Permissive => None,
-            Policy::Smi => self.world.service(namespace, name),
+            Policy::Smi => self.world.service(namespace, name).map(Arc::as_ref),
         }
     }
 

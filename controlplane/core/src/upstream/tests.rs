@@ -41,7 +41,8 @@ fn found(source: &str, kind: &str, services: &[&str], more: &str) -> (Vec<String
     let entries: Vec<Entry> = objects.iter().map(Entry::of).collect();
     let found = translate_objects(&entries, Policy::Unstated, &Limits::default());
     let clusters = found.clusters;
-    let line = |(name, it): (&Arc<str>, &Cluster)| {
+    let line = |(name, it): (&Arc<str>, &PlannedCluster)| {
+        let it = it.settings().expect("the settings");
         assert_eq!(**name, cluster_name(&it.service));
         let discovery = match &it.discovery {
             Discovery::Slices(selection) => format!("slices of {:?}", selection.port_name),

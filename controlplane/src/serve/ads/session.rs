@@ -20,8 +20,10 @@ use crate::publish::{Current, Published};
 use crate::serve::Server;
 use crate::serve::listener::Http2Connection;
 use crate::serve::tokens::TokenSession;
-use crate::xds::catalog::{Catalog, Resource};
+use crate::xds::catalog::Catalog;
 use crate::xds::delta::{Delta, Newest};
+use crate::xds::encoded_resource::Resource;
+use crate::xds::lazy_cluster::{Clusters, cluster_in};
 use crate::xds::message::{Request, ResourceType};
 use crate::xds::module_table::{ModuleTable, OpenModules};
 use crate::xds::stream_table::{ClusterNames, Node, OpenStream, StreamTable};
@@ -32,9 +34,6 @@ const FIRST_REQUEST: Duration = Duration::from_secs(15);
 /// Time between two checks whether a cluster can be removed.
 const RETIRE: Duration = Duration::from_secs(5);
 
-/// All clusters by name.
-type Clusters = Arc<BTreeMap<Arc<str>, Resource>>;
-
 /// Why a stream may have to end although its client has not closed it.
 pub(super) struct StreamEnds {
     pub connection: Arc<Http2Connection>,
@@ -44,7 +43,7 @@ pub(super) struct StreamEnds {
 
 pub(super) struct Session {
     current: watch::Receiver<Current>,
-    clusters: watch::Receiver<Clusters>,
+    clusters: watch::Receiver<Arc<Clusters>>,
     changed_endpoints: broadcast::Receiver<Arc<str>>,
     catalog: Arc<Catalog>,
     streams: Arc<StreamTable>,
@@ -191,22 +190,14 @@ impl Session {
     }
 
     fn update_filters(&mut self, node: &Node) {
-        let names = self.names_by_scope();
-        let has_clusters = |scope: &Scope| {
-            let names = names.get(scope);
-            names.is_some_and(|names| self.delta.has_clusters(names))
-        };
+        let has_clusters = has_clusters(&self.delta, self.names_by_scope());
         self.filters.update(&self.delta, node, has_clusters);
         self.with_newest(|delta, newest| delta.refresh_extensions(newest));
     }
 
     /// A filter gets the document of the last refresh, because the stream has not learned the clusters of a newer one.
     fn encode_filters(&self, resources: &mut [Resource]) {
-        let names = self.names_by_scope();
-        let has_clusters = |scope: &Scope| {
-            let names = names.get(scope);
-            names.is_some_and(|names| self.delta.has_clusters(names))
-        };
+        let has_clusters = has_clusters(&self.delta, self.names_by_scope());
         self.filters
             .encode(resources, self.published.as_deref(), has_clusters);
     }
@@ -278,6 +269,7 @@ impl Session {
 
     fn with_newest<T>(&mut self, act: impl FnOnce(&mut Delta, Newest<'_>) -> T) -> T {
         let clusters = self.clusters.borrow().clone();
+        let clusters = |name: &str| cluster_in(&clusters, name);
         let endpoints = |name: &str| self.catalog.endpoints(name);
         let newest = Newest {
             scopes: &self.scopes,
@@ -323,6 +315,18 @@ fn needed_clusters(published: &Published, scope: &Scope) -> Arc<ClusterNames> {
     // An error is impossible, because the newest version can express every document.
     let rendered = published.rendered(scope, VERSION);
     rendered.map(|it| it.clusters).unwrap_or_default()
+}
+
+/// Returns a function that is true for a scope if the proxy has accepted every cluster that the document of the scope
+/// needs.
+fn has_clusters(
+    delta: &Delta,
+    names: BTreeMap<Scope, Arc<ClusterNames>>,
+) -> impl Fn(&Scope) -> bool {
+    move |scope| {
+        let names = names.get(scope);
+        names.is_some_and(|names| delta.has_clusters(names))
+    }
 }
 
 /// Counts an open stream in the metrics until this value is dropped.

@@ -15,8 +15,8 @@ use weir_core::rollout::{Rollout, proxy_name};
 use weir_split::wire::VERSION;
 
 use crate::publish::Published;
-use crate::xds::catalog::Resource;
 use crate::xds::delta::{Delta, Nack};
+use crate::xds::encoded_resource::Resource;
 use crate::xds::extensions::{Extension, MAX_INITIAL, extensions, may_send};
 use crate::xds::filter_request::FilterRequest;
 use crate::xds::message::ResourceType;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::body::Bytes;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use envoy_types::pb::envoy::config::core::v3::Node as EnvoyNode;
@@ -21,10 +20,11 @@ use tonic::{Code, Request as GrpcRequest, Status, Streaming};
 
 use super::*;
 use crate::serve::listener::{self, Limits, Transport};
-use crate::xds::catalog::Resource;
 use crate::xds::message::ResourceType;
 use crate::xds::stream_table::{ClusterNames, Node};
+use weir_core::api::endpoint_slice::EndpointSlice;
 use weir_core::owner::Owner;
+use weir_core::world::Entry;
 
 mod limits;
 
@@ -32,8 +32,21 @@ const CDS: ResourceType = ResourceType::Clusters;
 const EDS: ResourceType = ResourceType::Endpoints;
 const V1: &str = "v1.shop.svc.cluster.local:80";
 const V2: &str = "v2.shop.svc.cluster.local:80";
-/// A cluster that no scope names.
+/// A cluster that only the scope of another namespace names.
 const SECRET: &str = "secret.other.svc.cluster.local:80";
+const CONSUMER_ROUTE: &str = "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: other}
+spec:
+  parentRefs: [{group: '', kind: Service, name: web, namespace: shop}]
+  rules: [{backendRefs: [{name: secret, port: 80}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: secret, namespace: other}
+spec: {ports: [{port: 80}]}
+";
 
 /// A control plane with a socket. Its plan has a split of `web.shop` between v1 and v2.
 struct Streams {
@@ -50,12 +63,46 @@ struct Stream {
     responses: Streaming<DeltaDiscoveryResponse>,
 }
 
-fn resource(name: &str, version: &str) -> Resource {
-    Resource {
-        name: name.into(),
-        version: version.into(),
-        body: Bytes::from(name.to_owned()),
+/// Returns manifests with a split of the Service `root` in this namespace, and with all Services.
+fn split(namespace: &str, root: &str, backends: &[&str]) -> String {
+    let weighted: Vec<_> = backends
+        .iter()
+        .map(|it| format!("{{service: {it}, weight: 1}}"))
+        .collect();
+    let mut text = format!(
+        "---
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {{name: {root}, namespace: {namespace}}}
+spec: {{service: {root}, backends: [{}]}}
+",
+        weighted.join(", ")
+    );
+    for name in backends.iter().chain([&root]) {
+        text += &format!(
+            "---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{ports: [{{port: 80}}]}}
+"
+        );
     }
+    text
+}
+
+fn slice(namespace: &str, service: &str) -> Arc<EndpointSlice> {
+    let text = format!(
+        "apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: a, namespace: {namespace}, labels: {{kubernetes.io/service-name: {service}}}}}
+addressType: IPv4
+ports: [{{port: 80}}]
+endpoints: [{{addresses: [10.0.0.1]}}]
+"
+    );
+    let objects = object::read("test.yaml", &text).unwrap().objects;
+    Entry::of(&objects[0]).endpoint_slice().unwrap().clone()
 }
 
 fn limits() -> Limits {
@@ -72,14 +119,9 @@ impl Streams {
     }
 
     async fn with(authentication: Authentication) -> Streams {
-        let plane = Plane::published(9);
+        let mut plane = Plane::new();
+        plane.publish_text(&(split("shop", "web", &["v1", "v2"]) + CONSUMER_ROUTE));
         let (catalog, table) = (plane.server.catalog.clone(), plane.server.streams.clone());
-        let names = [V1, V2, SECRET];
-        let clusters = names.map(|name| (name.into(), resource(name, "1")));
-        catalog.replace_clusters(clusters.into());
-        for name in names {
-            catalog.set_endpoints(resource(name, "1"));
-        }
         let server = Server {
             authentication,
             ..plane.server.clone()
@@ -218,8 +260,8 @@ async fn stream_gets_what_its_scope_names() {
     while !streams.table.progress(&node, &needed).missing.is_empty() {
         changes.changed().await;
     }
-    streams.catalog.set_endpoints(resource(SECRET, "2"));
-    streams.catalog.set_endpoints(resource(V1, "2"));
+    streams.catalog.set_slice(slice("other", "secret"));
+    streams.catalog.set_slice(slice("shop", "v1"));
     assert_eq!(stream.names().await, [V1]);
     streams.wait_for_metric("weir_ads_streams 1").await;
     streams
@@ -236,29 +278,10 @@ async fn new_plan_brings_new_cluster() {
     let mut stream = streams.open().await;
     stream.subscribe(CDS, &[]).await;
     assert_eq!(stream.names().await, [V1, V2]);
-    let text = "
-apiVersion: split.smi-spec.io/v1alpha2
-kind: TrafficSplit
-metadata: {name: web, namespace: shop}
-spec: {service: web, backends: [{service: secret, weight: 1}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: shop}
-spec: {ports: [{port: 80}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: secret, namespace: shop}
-spec: {ports: [{port: 80}]}
-";
     let name = "secret.shop.svc.cluster.local:80";
-    let clusters = [V1, V2, name].map(|name| (name.into(), resource(name, "1")));
-    streams.catalog.replace_clusters(clusters.into());
     streams
         .plane
-        .publisher
-        .publish(object::read("", text).unwrap().into());
+        .publish_text(&split("shop", "web", &["secret"]));
     assert_eq!(stream.names().await, [name]);
 }
 

@@ -1,4 +1,4 @@
-//! Brings EndpointSlices from their watches into the table of endpoints.
+//! Brings EndpointSlices from their watches into the catalog.
 //!
 //! EndpointSlices change with each pod, and need no translation. So they have a feed of their own, which waits for no
 //! translation. The object store learns only whether each source of EndpointSlices was listed once, because nothing is
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::object_store::SourceEvent;
 use super::read_object::{Key, ReadObject};
-use crate::xds::endpoint_table::EndpointTable;
+use crate::xds::catalog::Catalog;
 use weir_core::api::endpoint_slice::EndpointSlice;
 
 /// Runs until all senders of events are gone. `objects` leads to the object store.
@@ -19,23 +19,23 @@ use weir_core::api::endpoint_slice::EndpointSlice;
 /// A source that fails or is gone keeps its EndpointSlices.
 pub async fn feed_endpoints(
     mut events: mpsc::Receiver<SourceEvent>,
-    table: Arc<EndpointTable>,
+    catalog: Arc<Catalog>,
     objects: mpsc::Sender<SourceEvent>,
 ) {
     let mut listed: BTreeSet<Arc<str>> = BTreeSet::new();
     while let Some(event) = events.recv().await {
         let for_store = match event {
             SourceEvent::Applied(_, key, object, _) => {
-                apply(&table, &key, &object);
+                apply(&catalog, &key, &object);
                 None
             }
             SourceEvent::Deleted(_, (namespace, name), _) => {
-                table.remove(&namespace, &name);
+                catalog.remove_slice(&namespace, &name);
                 None
             }
             SourceEvent::Listed(id, objects, ..) => {
                 let slices = objects.values().filter_map(endpoint_slice).cloned();
-                table.replace(slices.collect(), namespace_of(&id));
+                catalog.replace_slices(slices.collect(), namespace_of(&id));
                 let is_first = listed.insert(id.clone());
                 is_first.then(|| SourceEvent::Listed(id, BTreeMap::new(), 0, 0))
             }
@@ -58,14 +58,14 @@ pub async fn feed_endpoints(
 }
 
 /// If the object has no EndpointSlice, it belongs to no Service, or is too large to keep.
-fn apply(table: &EndpointTable, (namespace, name): &Key, object: &ReadObject) {
+fn apply(catalog: &Catalog, (namespace, name): &Key, object: &ReadObject) {
     let entry = object.entry.as_deref();
     for problem in entry.iter().flat_map(|it| it.problems()) {
         tracing::debug!("{problem}");
     }
     match endpoint_slice(object) {
-        Some(slice) => table.set(slice.clone()),
-        None => table.remove(namespace, name),
+        Some(slice) => catalog.set_slice(slice.clone()),
+        None => catalog.remove_slice(namespace, name),
     }
 }
 
@@ -83,12 +83,13 @@ mod tests {
     use super::*;
     use serde_json::value::RawValue;
     use weir_core::api::smi::traffic_target::Policy;
-    use weir_core::upstream::PortSelection;
+    use weir_core::manifest::object::read;
+    use weir_core::translate::budget::Limits;
+    use weir_core::translate::translate_objects;
+    use weir_core::world::Entry;
 
     use crate::source::kubernetes::read_object::Head;
     use crate::source::kubernetes::resource::{ApiResource, Served};
-    use crate::xds::catalog::Catalog;
-    use crate::xds::endpoint_table::NeededEndpoints;
 
     fn object(address: &str) -> (Key, ReadObject) {
         let text = format!(
@@ -111,20 +112,18 @@ mod tests {
     #[tokio::test]
     async fn slices_reach_catalog_without_translation() {
         let catalog = Arc::new(Catalog::default());
-        let table = Arc::new(EndpointTable::new(catalog.clone()));
-        table.need(vec![NeededEndpoints {
-            namespace: "shop".into(),
-            service: "a".into(),
-            cluster: "a".into(),
-            selection: PortSelection {
-                port_name: "".into(),
-                prefers_ipv6: false,
-            },
-        }]);
-        let version = || catalog.endpoints("a").unwrap().version;
+        let manifests = "{apiVersion: v1, kind: Service, metadata: {name: a, namespace: shop}, spec: {ports: [{port: 80}]}}\n\
+             ---\n{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: a, namespace: shop}, \
+             spec: {service: a, backends: [{service: a, weight: 1}]}}\n";
+        let objects = read("a.yaml", manifests).unwrap().objects;
+        let entries: Vec<Entry> = objects.iter().map(Entry::of).collect();
+        let translation = translate_objects(&entries, Policy::Unstated, &Limits::default());
+        catalog.replace_clusters(translation.clusters);
+        let name = "a.shop.svc.cluster.local:80";
+        let version = || catalog.endpoints(name).unwrap().version;
         let (to, events) = mpsc::channel(10);
         let (objects, mut store) = mpsc::channel(10);
-        tokio::spawn(feed_endpoints(events, table, objects));
+        tokio::spawn(feed_endpoints(events, catalog.clone(), objects));
         let id: Arc<str> = "endpointslices.discovery.k8s.io".into();
         let none = version();
         to.send(SourceEvent::Failing(id.clone(), "403".into()))

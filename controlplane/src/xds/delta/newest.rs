@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::xds::catalog::Resource;
+use crate::xds::encoded_resource::Resource;
 use crate::xds::message::ResourceType;
 use crate::xds::stream_table::ClusterNames;
 
@@ -12,8 +12,8 @@ use crate::xds::stream_table::ClusterNames;
 pub struct Newest<'a> {
     /// For each scope of the stream: the names of the clusters that its document needs.
     pub scopes: &'a [Arc<ClusterNames>],
-    /// The clusters of all scopes.
-    pub clusters: &'a BTreeMap<Arc<str>, Resource>,
+    /// Returns a cluster of any scope.
+    pub clusters: &'a dyn Fn(&str) -> Option<Resource>,
     /// Returns the endpoints of a cluster.
     pub endpoints: &'a dyn Fn(&str) -> Option<Resource>,
     /// The filters of this stream. None for a filter that the stream may not send now. The bodies are empty, because a
@@ -41,7 +41,7 @@ impl<'a> Newest<'a> {
     pub(super) fn resource(self, kind: ResourceType, name: &str) -> Option<Resource> {
         self.name(kind, name)?;
         match kind {
-            ResourceType::Clusters => self.clusters.get(name).cloned(),
+            ResourceType::Clusters => (self.clusters)(name),
             ResourceType::Endpoints => (self.endpoints)(name),
             ResourceType::Extensions => self.extensions.get(name).cloned().flatten(),
         }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 
 use super::*;
-use crate::xds::catalog::Resource;
+use crate::xds::encoded_resource::Resource;
 use crate::xds::message::{RequestError, RequestNode};
 
 /// The resources of a control plane, and one stream. Scopes name the clusters of `named`.
@@ -83,10 +83,11 @@ impl Scene {
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Delta, Newest<'_>) -> T) -> T {
+        let clusters = |name: &str| self.clusters.get(name).cloned();
         let endpoints = |name: &str| self.endpoints.get(name).cloned();
         let newest = Newest {
             scopes: &self.named,
-            clusters: &self.clusters,
+            clusters: &clusters,
             endpoints: &endpoints,
             extensions: &self.extensions,
         };

@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use prost::Message;
 
 use super::{Newest, RETIREMENT, WILDCARD};
-use crate::xds::catalog::Resource;
+use crate::xds::encoded_resource::Resource;
 use crate::xds::message::{ResourceType, Response};
 use crate::xds::stream_table::ClusterState;
 

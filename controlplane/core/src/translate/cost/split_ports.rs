@@ -1,6 +1,7 @@
 //! Counts the ports for which a split chooses the backend. The cost of a split grows with this number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::count;
 use crate::api::service::{Port, Service, default_port};
@@ -95,5 +96,6 @@ fn services<'w>(
     let services = names
         .into_iter()
         .filter_map(|name| world.service(&split.object.namespace, name));
+    let services = services.map(Arc::as_ref);
     services.filter(|it| !it.may_name_any_host()).collect()
 }

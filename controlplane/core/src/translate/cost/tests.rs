@@ -285,7 +285,7 @@ fn places_without_matches_are_counted() {
     let read = world(&format!("{gateways}{}", route("")));
     let mut empty = read.clone();
     for route in &mut empty.routes {
-        for rule in &mut std::sync::Arc::make_mut(route).rules {
+        for rule in &mut Arc::make_mut(route).rules {
             rule.matches.clear();
         }
     }
