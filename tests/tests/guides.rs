@@ -1,6 +1,9 @@
-//! Runs the manifests of three guides (Open Service Mesh, Kong, Linkerd) on a real Envoy with one worker.
+//! Runs the manifests of three guides (Open Service Mesh, Kong, Linkerd) on a real Envoy with one worker. The Envoy has
+//! the output of `weir bootstrap`, and no cluster by hand.
 
-use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy, Plane, root, shares};
+use std::process::Command;
+
+use weir_tests::{Answer, Connection, Echo, Envoy, Plane, dist, root, shares};
 
 fn manifest(path: &str) -> String {
     let path = root().join("tests/manifests").join(path);
@@ -15,6 +18,7 @@ fn seen(answer: &Answer, header: &str) -> Option<String> {
     Some(found[1].as_str().expect("a value").to_owned())
 }
 
+/// A control plane with the manifests of a guide, and an Envoy that has no cluster of its own but the control plane.
 struct Guide {
     plane: Plane,
     envoy: Envoy,
@@ -22,24 +26,56 @@ struct Guide {
     _backends: Vec<Echo>,
 }
 
-/// Starts an Envoy for clients in `namespace`, with a cluster and a server for each `SERVICE:PORT` of `backends`.
-async fn sidecar(namespace: &str, backends: &[&str], manifests: &[(&str, &str)]) -> Guide {
-    let plane = Plane::start(manifests);
-    let plugin = serde_json::json!({ "control_plane": "weir", "namespace": namespace });
-    let mut bootstrap = Bootstrap::default()
-        .listener("outbound", &plugin.to_string(), None)
-        .cluster("weir", plane.listen);
+/// A backend of a guide.
+struct Backend {
+    service: &'static str,
+    /// The name of the Service's port.
+    port: &'static str,
+    identity: &'static str,
+}
+
+/// Starts an Envoy with the output of `weir bootstrap` for this scope, and a server for each backend.
+async fn guide(
+    scope: [&str; 2],
+    listener: &str,
+    backends: &[Backend],
+    manifests: &[(&str, &str)],
+) -> Guide {
+    let namespace = scope[1].split('/').next().expect("a namespace");
     let mut echoes = Vec::new();
+    let mut endpoints = String::new();
     for backend in backends {
-        let (service, port) = backend.split_once(':').expect("SERVICE:PORT");
-        let echo = Echo::start(service).await;
-        let cluster = format!("{service}.{namespace}.svc.cluster.local:{port}");
-        bootstrap = bootstrap.cluster(&cluster, echo.address);
+        let echo = Echo::start(backend.identity).await;
+        let (name, port) = (backend.service, echo.address.port());
+        endpoints += &format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+             metadata: {{ name: {name}-1, namespace: {namespace}, labels: {{ kubernetes.io/service-name: {name} }} }}\n\
+             addressType: IPv4\nports: [{{ name: {}, port: {port} }}]\n\
+             endpoints: [{{ addresses: [{}] }}]\n",
+            backend.port,
+            echo.address.ip(),
+        );
         echoes.push(echo);
     }
-    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let mut manifests = manifests.to_vec();
+    manifests.push(("endpoints.yaml", &endpoints));
+    let plane = Plane::start(&manifests);
+    plane.wait_until_ready().await;
+    let address = plane.listen.to_string();
+    let mut weir = Command::new(dist("weir"));
+    weir.arg("bootstrap")
+        .args(scope)
+        .args(["--control-plane", &address]);
+    let output = weir.output().expect("weir bootstrap");
+    assert!(output.status.success(), "{output:?}");
+    let mut config = String::from_utf8(output.stdout).expect("a configuration");
+    // The ports of the listener and of the admin interface.
+    for port in ["15001", "8080", "15000"] {
+        config = config.replace(&format!("port_value: {port} "), "port_value: 0 ");
+    }
+    let envoy = Envoy::start(&config, 1).await;
     envoy.wait_for_updates(1).await;
-    let connection = Connection::open(envoy.listener("outbound")).await;
+    let connection = Connection::open(envoy.listener(listener)).await;
     Guide {
         plane,
         envoy,
@@ -52,13 +88,16 @@ async fn sidecar(namespace: &str, backends: &[&str], manifests: &[(&str, &str)])
 async fn osm_traffic_split() {
     let objects = manifest("osm/bookstore.yaml");
     let split = manifest("osm/split.yaml");
-    let mut guide = sidecar(
-        "default",
-        &[
-            "bookstore:14001",
-            "bookstore-v1:14001",
-            "bookstore-v2:14001",
-        ],
+    let backend = |service| Backend {
+        service,
+        port: "bookstore-port",
+        identity: service,
+    };
+    let backends = ["bookstore", "bookstore-v1", "bookstore-v2"].map(backend);
+    let mut guide = guide(
+        ["--namespace", "default"],
+        "outbound",
+        &backends,
         &[("bookstore.yaml", &objects), ("split.yaml", &split)],
     )
     .await;
@@ -107,7 +146,8 @@ async fn osm_traffic_split() {
         "bookstore-v1.default.svc.cluster.local:14001",
     ] {
         let answer = connection.get(host, "/").await;
-        assert_eq!(answer.text(), "ordinary", "{host}");
+        assert_eq!(answer.status, 404, "{host}");
+        assert_eq!(answer.text(), "", "{host}");
     }
 
     // Envoy puts the labels of this counter into its name.
@@ -129,24 +169,23 @@ async fn osm_traffic_split() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kong_split_between_versions() {
-    let plane = Plane::start(&[
-        ("gateway.yaml", &manifest("kong/gateway.yaml")),
-        ("echo.yaml", &manifest("kong/echo.yaml")),
-        ("canary-route.yaml", &manifest("kong/canary-route.yaml")),
-    ]);
-    let (v1, v2) = (Echo::start("v1").await, Echo::start("v2").await);
-    // `envoy-config/gateway.yaml` with the ports of this test.
-    let shipped = weir_tests::shipped(
-        "gateway.yaml",
+    let backend = |service, identity| Backend {
+        service,
+        port: "http",
+        identity,
+    };
+    let mut guide = guide(
+        ["--gateway", "kong/kong"],
+        "http",
+        &[backend("echo-v1", "v1"), backend("echo-v2", "v2")],
         &[
-            ("weir", plane.listen),
-            ("echo-v1.kong.svc.cluster.local:80", v1.address),
-            ("echo-v2.kong.svc.cluster.local:80", v2.address),
+            ("gateway.yaml", &manifest("kong/gateway.yaml")),
+            ("echo.yaml", &manifest("kong/echo.yaml")),
+            ("canary-route.yaml", &manifest("kong/canary-route.yaml")),
         ],
-    );
-    let envoy = Envoy::start(&shipped, 1).await;
-    envoy.wait_for_updates(1).await;
-    let mut connection = Connection::open(envoy.listener("http")).await;
+    )
+    .await;
+    let connection = &mut guide.connection;
 
     let got = connection.shares("203.0.113.10", "/echo", 10).await;
     assert_eq!(got, shares([("v1", 5), ("v2", 5)]));
@@ -172,9 +211,15 @@ async fn kong_split_between_versions() {
 async fn linkerd_traffic_shifting() {
     let app = manifest("linkerd/app.yaml");
     let shift = manifest("linkerd/split-90-10.yaml");
-    let mut guide = sidecar(
-        "traffic-shift-demo",
-        &["bb:8080", "bb-v2:8080"],
+    let backend = |service| Backend {
+        service,
+        port: "http",
+        identity: service,
+    };
+    let mut guide = guide(
+        ["--namespace", "traffic-shift-demo"],
+        "outbound",
+        &["bb", "bb-v2"].map(backend),
         &[("app.yaml", &app), ("route.yaml", &shift)],
     )
     .await;
