@@ -263,7 +263,7 @@ pub fn delta_stream(filters: &Value) -> Value {
                 "envoy_grpc": {
                     "cluster_name": "weir",
                     "retry_policy": {
-                        "retry_back_off": { "base_interval": "0.5s", "max_interval": "2s" },
+                        "retry_back_off": { "base_interval": "0.5s", "max_interval": "1s" },
                     },
                 },
                 "initial_metadata": [{ "key": "weir-filters", "value": filters.to_string() }],

@@ -34,7 +34,7 @@ ads_config:
   transport_api_version: V3
   set_node_on_first_message_only: true
   grpc_services:
-  - envoy_grpc: {{ cluster_name: {CONTROL_PLANE}, retry_policy: {{ retry_back_off: {{ base_interval: 0.5s, max_interval: 2s }} }} }}
+  - envoy_grpc: {{ cluster_name: {CONTROL_PLANE}, retry_policy: {{ retry_back_off: {{ base_interval: 0.5s, max_interval: 1s }} }} }}
     # The filters of this Envoy, each with its plugin configuration. Weir adds the keys control_plane and clusters_from.
     initial_metadata: [{{ key: {FILTERS_HEADER}, value: '{filters}' }}]
 # While the control plane is away, a new Envoy waits this time, and then serves its ordinary routes.
