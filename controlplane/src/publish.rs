@@ -231,17 +231,15 @@ impl Publisher {
         problems.extend(of_objects);
         self.report_problems(&problems);
 
-        if !has_own_endpoints {
-            self.catalog.replace_slices(world.slices.clone(), None);
-        }
+        let slices = (!has_own_endpoints).then(|| world.slices.clone());
         let mut refused = None;
         if self.is_current(&plan) {
-            self.catalog.replace_clusters(clusters);
+            self.catalog.replace(clusters, slices);
         } else {
             match Published::compile(plan, self.features_after) {
                 Ok(mut published) => {
                     // A proxy must have a cluster before it gets a document that names the cluster.
-                    self.catalog.replace_clusters(clusters);
+                    self.catalog.replace(clusters, slices);
                     published.set_watermark(watermark.clone());
                     self.current
                         .send_replace(Current::Plan(Arc::new(published)));
@@ -254,6 +252,9 @@ impl Publisher {
                     );
                 }
                 Err(reason) => {
+                    if let Some(slices) = slices {
+                        self.catalog.keep_clusters(slices);
+                    }
                     self.metrics.refused_plans.inc();
                     tracing::error!(
                         "the new plan is not published, and the previous plan stays in force: {reason}"

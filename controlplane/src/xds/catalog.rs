@@ -35,16 +35,24 @@ impl Default for Catalog {
 }
 
 impl Catalog {
-    /// Replaces all clusters. The caller must call this before it publishes a plan that names new clusters.
+    /// Replaces all clusters, and with `slices` also all EndpointSlices. The caller must call this before it publishes a
+    /// plan that names new clusters.
     ///
     /// The catalog has no cluster of an older plan. A stream that has sent such a cluster keeps what it needs.
-    pub fn replace_clusters(&self, clusters: BTreeMap<Arc<str>, PlannedCluster>) {
+    pub fn replace(
+        &self,
+        clusters: BTreeMap<Arc<str>, PlannedCluster>,
+        slices: Option<Vec<Arc<EndpointSlice>>>,
+    ) {
         let before = self.clusters.borrow().clone();
         let mut pairs = clusters.iter().zip(&*before);
         let is_same = clusters.len() == before.len()
             && pairs
                 .all(|((name, planned), (other, lazy))| name == other && planned == lazy.planned());
         if is_same {
+            if slices.is_some() {
+                self.change(|endpoints| endpoints.adapt(&before, slices));
+            }
             return;
         }
         // An unchanged cluster is not encoded again.
@@ -59,7 +67,7 @@ impl Catalog {
                 });
         let clusters = Arc::new(clusters.collect());
         self.change(|endpoints| {
-            let changed = endpoints.adapt(&clusters);
+            let changed = endpoints.adapt(&clusters, slices);
             self.clusters.send_replace(clusters);
             changed
         });
@@ -75,6 +83,18 @@ impl Catalog {
         let mut endpoints = self.lock();
         let clusters = self.clusters.borrow();
         endpoints.endpoints(cluster, &clusters)
+    }
+
+    /// Replaces all EndpointSlices, if they were read together with a plan that proxies refuse.
+    pub fn keep_clusters(&self, slices: Vec<Arc<EndpointSlice>>) {
+        let clusters = self.clusters.borrow().clone();
+        self.change(|endpoints| endpoints.adapt(&clusters, Some(slices)));
+    }
+
+    /// Empties the clusters of Services whose EndpointSlices have been gone for five seconds. A source that writes
+    /// EndpointSlices apart from the plan must call this every second.
+    pub fn expire(&self) {
+        self.change(EndpointTable::expire);
     }
 
     /// Adds or replaces an EndpointSlice.

@@ -133,6 +133,12 @@ impl Delta {
         }
     }
 
+    /// Finds what is due after a change of this cluster, if the scopes name the same clusters as before.
+    pub fn change_cluster(&mut self, name: &Arc<str>) {
+        self.clusters.set_due(name);
+        self.endpoints.set_due(name);
+    }
+
     /// Finds what is due after a change of the endpoints of this cluster.
     pub fn change_endpoints(&mut self, name: &Arc<str>) {
         self.endpoints.set_due(name);
@@ -160,6 +166,7 @@ impl Delta {
 
     /// Returns the next response. Returns None if nothing is due, or if too many responses are not answered yet.
     pub fn next_response(&mut self, newest: Newest<'_>) -> Option<Response> {
+        self.end_waits_for_endpoints(newest);
         let response = ResourceType::ALL
             .into_iter()
             .find_map(|kind| self.of(kind).next_response(newest))?;
@@ -172,6 +179,19 @@ impl Delta {
             }
         }
         Some(response)
+    }
+
+    /// Finds clusters whose old endpoints are the newest again, or whose endpoints the client no longer has.
+    fn end_waits_for_endpoints(&mut self, newest: Newest<'_>) {
+        let endpoints = &self.endpoints;
+        let has_newest =
+            |name: &str| endpoints.has_newest(name, newest) && !endpoints.is_in_flight(name);
+        let over = self.stale.iter().filter(|name| has_newest(name));
+        let over: Vec<_> = over.cloned().collect();
+        for name in &over {
+            self.stale.remove(name);
+        }
+        self.record(ResourceType::Clusters, over);
     }
 
     /// Returns what has changed since the previous call.

@@ -182,12 +182,23 @@ impl Progress {
 }
 
 impl OpenStream {
-    /// Changes what the proxy has done with the clusters of this stream.
-    pub fn update(&self, change: impl FnOnce(&mut StreamClusters)) {
+    /// Records what the proxy has done with clusters of this stream. None means that the proxy no longer has the cluster
+    /// by this stream.
+    pub fn record(&self, changes: impl IntoIterator<Item = (Arc<str>, Option<ClusterState>)>) {
         let mut nodes = self.table.lock();
         let state = nodes.nodes.get_mut(&self.node);
-        if let Some(clusters) = state.and_then(|it| it.streams.get_mut(&self.number)) {
-            change(clusters);
+        let Some(clusters) = state.and_then(|it| it.streams.get_mut(&self.number)) else {
+            return;
+        };
+        let mut is_changed = false;
+        for (name, state) in changes {
+            is_changed |= clusters.get(&name) != state.as_ref();
+            match state {
+                Some(state) => clusters.insert(name, state),
+                None => clusters.remove(&name),
+            };
+        }
+        if is_changed {
             nodes.changed(&self.node);
         }
     }

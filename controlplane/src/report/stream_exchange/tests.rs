@@ -100,7 +100,7 @@ async fn until(is_true: impl Fn() -> bool) -> u128 {
 }
 
 fn set(stream: &OpenStream, state: ClusterState) {
-    stream.update(|it| drop(it.insert("one.shop.svc.cluster.local:80".into(), state)));
+    stream.record([("one.shop.svc.cluster.local:80".into(), Some(state))]);
 }
 
 #[tokio::test]

@@ -163,15 +163,21 @@ impl Requests {
 impl Replies {
     /// Waits until the client has space for the message. Returns Err if the client reads nothing.
     pub(super) async fn send(&self, response: message::Response) -> Result<(), SlowReader> {
+        let place = timeout(SEND, self.messages.reserve()).await;
+        let place = place.map_err(|_| SlowReader)?;
+        // If the client has closed the stream, `Replies::closed` reports it.
+        let Ok(place) = place else {
+            return Ok(());
+        };
+        // The message is encoded here, so that a waiting stream has only one message in memory.
         let mut bytes = vec![0; PREFIX];
         response.encode_into(&mut bytes);
         let size = u32::try_from(bytes.len().saturating_sub(PREFIX)).unwrap_or(u32::MAX);
         if let Some((_, prefix)) = bytes.get_mut(..PREFIX).and_then(<[u8]>::split_first_mut) {
             prefix.copy_from_slice(&size.to_be_bytes());
         }
-        let sent = timeout(SEND, self.messages.send(bytes.into())).await;
-        // If the client has closed the stream, `Replies::closed` reports it.
-        sent.map(drop).map_err(|_| SlowReader)
+        place.send(bytes.into());
+        Ok(())
     }
 
     /// Waits until the client has closed the stream.

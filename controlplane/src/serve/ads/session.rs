@@ -34,6 +34,9 @@ const FIRST_REQUEST: Duration = Duration::from_secs(15);
 /// Time between two checks whether a cluster can be removed.
 const RETIRE: Duration = Duration::from_secs(5);
 
+/// Maximum number of refusals of one stream in the log. The metrics count all of them.
+const MAX_LOGGED: u32 = 100;
+
 /// Why a stream may have to end although its client has not closed it.
 pub(super) struct StreamEnds {
     pub connection: Arc<Http2Connection>,
@@ -55,7 +58,11 @@ pub(super) struct Session {
     published: Option<Arc<Published>>,
     /// For each scope: the names of the clusters that its document in `published` needs.
     scopes: Vec<Arc<ClusterNames>>,
+    /// The clusters of the last refresh.
+    known_clusters: Arc<Clusters>,
     delta: Delta,
+    /// Number of refusals in the log.
+    logged_refusals: u32,
 }
 
 impl StreamEnds {
@@ -89,7 +96,9 @@ impl Session {
             modules: server.proxies.modules(),
             published: None,
             scopes: Vec::new(),
+            known_clusters: Arc::default(),
             delta: Delta::default(),
+            logged_refusals: 0,
         }
     }
 
@@ -169,14 +178,7 @@ impl Session {
             let response = self.with_newest(|delta, newest| delta.next_response(newest));
             let changes = self.delta.take_changes();
             if !changes.is_empty() {
-                open.update(|clusters| {
-                    for change in changes {
-                        match change.state {
-                            Some(state) => clusters.insert(change.name, state),
-                            None => clusters.remove(&change.name),
-                        };
-                    }
-                });
+                open.record(changes.into_iter().map(|it| (it.name, it.state)));
             }
             let Some(mut response) = response else {
                 return Ok(());
@@ -217,6 +219,10 @@ impl Session {
         if let Some(nack) = nack {
             let (label, refused) = (nack.kind.label(), nack.refused.as_deref());
             self.metrics.count_nack(label);
+            if self.logged_refusals >= MAX_LOGGED {
+                return;
+            }
+            self.logged_refusals = self.logged_refusals.saturating_add(1);
             tracing::warn!(
                 owner = self.owner.name,
                 node = %node.id,
@@ -230,13 +236,29 @@ impl Session {
 
     /// Reads the newest plan and the newest clusters.
     fn refresh(&mut self) {
-        if let Current::Plan(published) = &*self.current.borrow_and_update() {
+        let published = match &*self.current.borrow_and_update() {
+            Current::Plan(published) => Some(published.clone()),
+            Current::Nothing { .. } => None,
+        };
+        let before = self.scopes.clone();
+        if let Some(published) = published {
             let scopes = self.filters.scopes();
-            self.scopes = scopes.map(|it| needed_clusters(published, it)).collect();
-            self.published = Some(published.clone());
+            self.scopes = scopes.map(|it| needed_clusters(&published, it)).collect();
+            self.published = Some(published);
         }
-        self.clusters.mark_unchanged();
-        self.with_newest(|delta, newest| delta.refresh(newest));
+        let clusters = self.clusters.borrow_and_update().clone();
+        let clusters_before = std::mem::replace(&mut self.known_clusters, clusters);
+        if before != self.scopes {
+            self.with_newest(|delta, newest| delta.refresh(newest));
+            return;
+        }
+        // Most changes of other Services change nothing for this proxy.
+        for name in self.scopes.iter().flat_map(|names| names.iter()) {
+            let of = |clusters: &Clusters| clusters.get(name).map(Arc::as_ptr);
+            if of(&clusters_before) != of(&self.known_clusters) {
+                self.delta.change_cluster(name);
+            }
+        }
     }
 
     fn change_endpoints(&mut self, first: Result<Arc<str>, RecvError>) {
@@ -268,8 +290,7 @@ impl Session {
     }
 
     fn with_newest<T>(&mut self, act: impl FnOnce(&mut Delta, Newest<'_>) -> T) -> T {
-        let clusters = self.clusters.borrow().clone();
-        let clusters = |name: &str| cluster_in(&clusters, name);
+        let clusters = |name: &str| cluster_in(&self.known_clusters, name);
         let endpoints = |name: &str| self.catalog.endpoints(name);
         let newest = Newest {
             scopes: &self.scopes,

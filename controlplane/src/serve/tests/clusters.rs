@@ -62,12 +62,12 @@ fn open(plane: &Plane) -> OpenStream {
 }
 
 fn set(stream: &OpenStream, services: &str, state: &ClusterState) {
-    stream.update(|clusters| {
-        for service in services.split(' ') {
-            let name = format!("{service}.shop.svc.cluster.local:80");
-            clusters.insert(name.into(), state.clone());
-        }
-    });
+    let name = |service: &str| format!("{service}.shop.svc.cluster.local:80").into();
+    stream.record(
+        services
+            .split(' ')
+            .map(|it| (name(it), Some(state.clone()))),
+    );
 }
 
 fn accept(stream: &OpenStream, services: &str) {

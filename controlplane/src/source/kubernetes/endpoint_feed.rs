@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::interval;
 
 use super::object_store::SourceEvent;
 use super::read_object::{Key, ReadObject};
@@ -23,7 +25,18 @@ pub async fn feed_endpoints(
     objects: mpsc::Sender<SourceEvent>,
 ) {
     let mut listed: BTreeSet<Arc<str>> = BTreeSet::new();
-    while let Some(event) = events.recv().await {
+    let mut seconds = interval(Duration::from_secs(1));
+    loop {
+        let event = tokio::select! {
+            event = events.recv() => event,
+            _ = seconds.tick() => {
+                catalog.expire();
+                continue;
+            }
+        };
+        let Some(event) = event else {
+            return;
+        };
         let for_store = match event {
             SourceEvent::Applied(_, key, object, _) => {
                 apply(&catalog, &key, &object);
@@ -109,7 +122,7 @@ mod tests {
         (head.key, kept)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn slices_reach_catalog_without_translation() {
         let catalog = Arc::new(Catalog::default());
         let manifests = "{apiVersion: v1, kind: Service, metadata: {name: a, namespace: shop}, spec: {ports: [{port: 80}]}}\n\
@@ -118,7 +131,7 @@ mod tests {
         let objects = read("a.yaml", manifests).unwrap().objects;
         let entries: Vec<Entry> = objects.iter().map(Entry::of).collect();
         let translation = translate_objects(&entries, Policy::Unstated, &Limits::default());
-        catalog.replace_clusters(translation.clusters);
+        catalog.replace(translation.clusters, None);
         let name = "a.shop.svc.cluster.local:80";
         let version = || catalog.endpoints(name).unwrap().version;
         let (to, events) = mpsc::channel(10);

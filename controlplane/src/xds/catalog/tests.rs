@@ -68,7 +68,7 @@ fn slices_reach_named_clusters() {
     let counts = || ["a", "b"].map(|it| count(&catalog, it));
     catalog.set_slice(slice("a-1", "a", "10.0.0.1"));
     assert_eq!(counts(), [None, None]);
-    catalog.replace_clusters(clusters_of(&["a", "b"].map(|it| service(it, ""))));
+    catalog.replace(clusters_of(&["a", "b"].map(|it| service(it, ""))), None);
     assert_eq!(counts(), [Some(1), Some(0)]);
     let mut changed = catalog.changed_endpoints();
     catalog.set_slice(slice("a-2", "a", "10.0.0.2"));
@@ -81,11 +81,73 @@ fn slices_reach_named_clusters() {
     assert_eq!(counts(), [Some(1), Some(1)]);
     catalog.remove_slice("other", "a-1");
     catalog.remove_slice("default", "a-1");
+    assert_eq!(counts(), [Some(1), Some(1)]);
+    catalog.lock().end_grace(&cluster("a"));
+    catalog.expire();
     assert_eq!(counts(), [Some(0), Some(1)]);
     catalog.replace_slices(vec![slice("a-3", "a", "10.0.0.3")], Some("other"));
     assert_eq!(counts(), [Some(1), Some(1)]);
     catalog.replace_slices(vec![slice("a-3", "a", "10.0.0.3")], None);
+    catalog.lock().end_grace(&cluster("b"));
+    catalog.expire();
     assert_eq!(counts(), [Some(1), Some(0)]);
+}
+
+#[test]
+fn endpoints_outlast_a_removed_service() {
+    let catalog = Catalog::default();
+    let a = [service("a", "")];
+    let slices = || vec![slice("a-1", "a", "10.0.0.1")];
+    // In a folder the Service, its EndpointSlice and the rule go together.
+    catalog.replace(clusters_of(&a), Some(slices()));
+    assert_eq!(count(&catalog, "a"), Some(1));
+    let changed = catalog.changed_endpoints();
+    catalog.replace(BTreeMap::new(), Some(Vec::new()));
+    assert_eq!((changed.len(), count(&catalog, "a")), (0, Some(1)));
+    // If the rule stays, the change of the folder counts at once.
+    catalog.replace(clusters_of(&a), Some(slices()));
+    catalog.replace(clusters_of(&a), Some(Vec::new()));
+    assert_eq!(count(&catalog, "a"), Some(0));
+
+    // In a cluster the EndpointSlice goes before the rule.
+    let catalog = Catalog::default();
+    catalog.set_slice(slice("a-1", "a", "10.0.0.1"));
+    catalog.replace(clusters_of(&a), None);
+    assert_eq!(count(&catalog, "a"), Some(1));
+    catalog.remove_slice("default", "a-1");
+    catalog.expire();
+    assert_eq!(count(&catalog, "a"), Some(1));
+    catalog.replace(BTreeMap::new(), None);
+    catalog.expire();
+    assert_eq!(count(&catalog, "a"), Some(1));
+}
+
+#[test]
+fn emptied_slice_counts_at_once() {
+    let catalog = Catalog::default();
+    catalog.set_slice(slice("a-1", "a", "10.0.0.1"));
+    catalog.replace(clusters_of(&[service("a", "")]), None);
+    assert_eq!(count(&catalog, "a"), Some(1));
+    let empty = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+                 metadata: {name: a-1, labels: {kubernetes.io/service-name: a}}\n\
+                 addressType: IPv4\nports: []\nendpoints: []\n";
+    let empty = entries(empty)[0].endpoint_slice().unwrap().clone();
+    catalog.set_slice(empty);
+    assert_eq!(count(&catalog, "a"), Some(0));
+}
+
+#[test]
+fn endpoints_outlast_a_renamed_port() {
+    let catalog = Catalog::default();
+    catalog.set_slice(slice("a-1", "a", "10.0.0.1"));
+    catalog.replace(clusters_of(&[service("a", "")]), None);
+    assert_eq!(count(&catalog, "a"), Some(1));
+    let renamed = [service("a", ", name: new")];
+    catalog.replace(clusters_of(&renamed), None);
+    assert_eq!(count(&catalog, "a"), Some(1));
+    catalog.lock().end_grace(&cluster("a"));
+    catalog.expire();
+    assert_eq!(count(&catalog, "a"), Some(0));
 }
 
 #[test]
@@ -93,17 +155,17 @@ fn endpoints_freeze_and_are_forgotten() {
     let catalog = Catalog::default();
     let a = [service("a", "")];
     catalog.set_slice(slice("a-1", "a", "10.0.0.1"));
-    catalog.replace_clusters(clusters_of(&a));
+    catalog.replace(clusters_of(&a), None);
     assert_eq!(count(&catalog, "a"), Some(1));
-    catalog.replace_clusters(BTreeMap::new());
-    catalog.remove_slice("default", "a-1");
+    catalog.replace(BTreeMap::new(), None);
+    catalog.set_slice(slice("a-2", "a", "10.0.0.2"));
     assert_eq!(count(&catalog, "a"), Some(1));
     // The plan names the cluster again.
     let mut changed = catalog.changed_endpoints();
-    catalog.replace_clusters(clusters_of(&a));
+    catalog.replace(clusters_of(&a), None);
     assert_eq!(*changed.try_recv().unwrap(), *cluster("a"));
-    assert_eq!(count(&catalog, "a"), Some(0));
-    catalog.replace_clusters(BTreeMap::new());
+    assert_eq!(count(&catalog, "a"), Some(2));
+    catalog.replace(BTreeMap::new(), None);
     catalog.lock().age(&cluster("a"));
     catalog.remove_slice("default", "none");
     assert_eq!(count(&catalog, "a"), None);
@@ -113,10 +175,10 @@ fn endpoints_freeze_and_are_forgotten() {
 fn endpoints_follow_ports() {
     let catalog = Catalog::default();
     catalog.set_slice(slice("a-1", "a", "10.0.0.1"));
-    catalog.replace_clusters(clusters_of(&[service("a", "")]));
+    catalog.replace(clusters_of(&[service("a", "")]), None);
     let before = message(&catalog, "a");
     let mut changed = catalog.changed_endpoints();
-    catalog.replace_clusters(clusters_of(&[service("a", ", name: other")]));
+    catalog.replace(clusters_of(&[service("a", ", name: other")]), None);
     assert_eq!(changed.len(), 1);
     changed.try_recv().unwrap();
     assert_ne!(message(&catalog, "a"), before);
@@ -129,16 +191,16 @@ fn unchanged_clusters_are_not_encoded_again() {
     let mut receiver = catalog.clusters();
     let mut current = || receiver.borrow_and_update().clone();
     let a = service("a", "");
-    catalog.replace_clusters(clusters_of(&[a.clone(), service("b", "")]));
+    catalog.replace(clusters_of(&[a.clone(), service("b", "")]), None);
     let before = current();
     let of = |clusters: &Clusters, service: &str| cluster_in(clusters, &cluster(service)).unwrap();
     let (a_before, b_before) = (of(&before, "a"), of(&before, "b"));
     let b = service("b", ", appProtocol: grpc");
-    catalog.replace_clusters(clusters_of(&[a.clone(), b.clone()]));
+    catalog.replace(clusters_of(&[a.clone(), b.clone()]), None);
     let after = current();
     assert_eq!(a_before.body.as_ptr(), of(&after, "a").body.as_ptr());
     assert_ne!(b_before.version, of(&after, "b").version);
     let receiver = catalog.clusters();
-    catalog.replace_clusters(clusters_of(&[a, b]));
+    catalog.replace(clusters_of(&[a, b]), None);
     assert!(!receiver.has_changed().unwrap());
 }

@@ -522,7 +522,7 @@ fn large_responses_are_split() {
     let mut scene = Scene::default();
     let names = ["a", "b", "c", "d", "e"];
     for name in names {
-        let body = vec![0; 300 << 10].into();
+        let body = vec![0; 80 << 10].into();
         let large = Resource {
             body,
             ..resource(name, "1")
@@ -605,4 +605,45 @@ fn refusal_of_everything_ends() {
     assert_eq!(states.len(), 1_000);
     let size: usize = states.iter().map(String::len).sum();
     assert!(size < 200_000, "{size}");
+}
+
+/// A client refuses each response and asks for the same clusters again, while its other responses stay unanswered.
+#[test]
+fn repeated_refusals_need_no_memory() {
+    let mut scene = Scene::of(&[("a", "1"), ("b", "1")]);
+    scene.subscribe(CDS, &["a", "b"]);
+    let mut sizes = Vec::new();
+    for _ in 0..100 {
+        let Some(response) = scene.next() else {
+            break;
+        };
+        let mut refusal = answer(&response, Some("no"));
+        refusal.subscribe = vec!["a".into(), "b".into()];
+        scene.send(&refusal);
+        sizes.push(scene.stream.clusters.size());
+    }
+    assert_eq!(sizes.len(), 100);
+    let largest = sizes[10..].iter().max();
+    assert_eq!(largest, sizes[..10].iter().max(), "{sizes:?}");
+}
+
+/// The endpoints change while no scope names the cluster, and change back before the client gets them.
+#[test]
+fn endpoints_that_change_back_end_the_wait() {
+    let mut scene = Scene::of(&[("a", "1")]);
+    scene.subscribe(CDS, &[]);
+    scene.subscribe(EDS, &["a"]);
+    scene.accepted();
+    scene.set_named(&[]);
+    scene.endpoints.insert("a".into(), resource("a", "2"));
+    scene.set_named(&["a"]);
+    scene.endpoints.insert("a".into(), resource("a", "1"));
+    scene.with(|stream, _| stream.change_endpoints(&"a".into()));
+    scene.stream.take_changes();
+    assert!(scene.next().is_none());
+    let changes = scene.stream.take_changes();
+    assert_eq!(
+        changes.last().map(|it| it.state.clone()),
+        Some(Some(ClusterState::Accepted))
+    );
 }

@@ -17,7 +17,7 @@ use crate::xds::stream_table::ClusterState;
 /// clusters while any cluster warms, and new clusters must not wait for this.
 const MAX_IN_FLIGHT: usize = 8;
 /// A response with this number of bytes gets no further resource. A filter has a response of its own.
-const MAX_RESPONSE: usize = 1 << 20;
+const MAX_RESPONSE: usize = 256 << 10;
 /// Maximum number of subscribed names.
 const MAX_NAMES: usize = 20_000;
 /// Maximum number of subscribed names that no scope names now. The stream sends their resources when a scope names
@@ -115,9 +115,12 @@ impl TypeStream {
 
     /// True if the client has the newest version, or has no version of this resource.
     pub(super) fn has_newest(&self, name: &str, newest: Newest<'_>) -> bool {
-        let held = self.held.get(name);
-        held.zip(newest.resource(self.kind, name))
-            .is_none_or(|(held, newest)| held.version == newest.version)
+        // The newest version is asked for only if it is needed, because the catalog would encode it.
+        let Some(held) = self.held.get(name) else {
+            return true;
+        };
+        let newest = newest.resource(self.kind, name);
+        newest.is_none_or(|newest| held.version == newest.version)
     }
 
     /// Returns the version that the client has or will have when it has read the last response.
@@ -436,7 +439,8 @@ impl TypeStream {
     pub(super) fn size(&self) -> usize {
         let sets = [&self.names, &self.unknown, &self.due, &self.removed];
         let sets: usize = sets.iter().map(|it| it.len()).sum();
-        sets + self.held.len() + self.unanswered().len()
+        let halves: usize = self.halves.iter().map(Vec::len).sum();
+        sets + halves + self.held.len() + self.unanswered().len()
     }
 
     /// Returns the resources in responses that the client has not answered.
@@ -474,6 +478,12 @@ impl TypeStream {
                 answered.refused = Some(name);
             }
             (Some(_), _) => {
+                // A resource waits in one half at most, so a client that refuses everything costs no memory.
+                let again: BTreeSet<&str> = sent.iter().map(|it| &*it.name).collect();
+                for half in &mut self.halves {
+                    half.retain(|it| !again.contains(&*it.name));
+                }
+                self.halves.retain(|half| !half.is_empty());
                 let half = sent.split_off(sent.len() / 2);
                 self.halves.extend([sent, half]);
             }

@@ -15,7 +15,7 @@ async fn every_stream_must_accept() {
     let first = table.open(node.clone());
     assert_eq!(missing(), (true, vec!["one".into(), "two".into()]));
     let accept = |stream: &OpenStream, name: &str| {
-        stream.update(|it| drop(it.insert(name.into(), ClusterState::Accepted)));
+        stream.record([(name.into(), Some(ClusterState::Accepted))]);
     };
     accept(&first, "one");
     accept(&first, "two");
@@ -117,14 +117,14 @@ async fn remote_stream_counts_like_own() {
     };
     let mut changes = own.changes(&node);
     let stream = other.open(node.clone());
-    stream.update(|it| drop(it.insert("one".into(), ClusterState::Accepted)));
+    stream.record([("one".into(), Some(ClusterState::Accepted))]);
     let refused = ClusterState::Refused("bad".into());
-    stream.update(|it| drop(it.insert("two".into(), refused.clone())));
+    stream.record([("two".into(), Some(refused.clone()))]);
     let since = exchange(&other, &own, 0);
     changes.changed().await;
     assert_eq!(missing(&own), (true, "two".into()));
     assert_eq!(own.progress(&node, &needed).missing["two"], refused);
-    stream.update(|it| drop(it.insert("two".into(), ClusterState::Accepted)));
+    stream.record([("two".into(), Some(ClusterState::Accepted))]);
     let since = exchange(&other, &own, since);
     changes.changed().await;
     assert_eq!(missing(&own), (true, String::new()));
