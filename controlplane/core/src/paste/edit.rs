@@ -65,6 +65,9 @@ pub fn edit(name: &str, text: &str, options: &PasteOptions) -> EditedConfigurati
         managers: 0,
     };
     match yaml_tree::parse(text) {
+        _ if text.starts_with('\u{feff}') => editor.remark_file(messages::not_a_configuration(
+            "it begins with a byte order mark",
+        )),
         Err(why) => editor.remark_file(messages::not_a_configuration(why)),
         Ok(root) if root.get("resources").is_some() => editor.resources(&root),
         Ok(root) if is_bootstrap(&root) => editor.bootstrap(&root),
@@ -72,8 +75,21 @@ pub fn edit(name: &str, text: &str, options: &PasteOptions) -> EditedConfigurati
             "it has neither static_resources nor resources",
         )),
     }
+    let result = editor.draft.result();
+    if let Err(why) = yaml_tree::parse(&result)
+        && result != text
+    {
+        editor.remark_file(messages::not_a_configuration(format!(
+            "its lines have a form that this command cannot edit ({why})"
+        )));
+        return EditedConfiguration {
+            text: text.to_owned(),
+            diff: String::new(),
+            remarks: editor.remarks,
+        };
+    }
     EditedConfiguration {
-        text: editor.draft.result(),
+        text: result,
         diff: unified_diff(name, text, &editor.draft.edits()),
         remarks: editor.remarks,
     }

@@ -240,7 +240,10 @@ where
             let own = bytes(&span)?.start;
             if items.is_empty() {
                 // The parser gives the place of the first dash only if the dash is to the right of the key.
-                column = match range.start < own {
+                let begins = self.text.get(range.start..own).unwrap_or_default();
+                let is_dash = begins.starts_with('-')
+                    && begins[1..].starts_with(|it: char| it.is_whitespace());
+                column = match is_dash {
                     true => self::column(self.text, range.start),
                     false => key,
                 };
@@ -390,6 +393,15 @@ g:
   - m: n
   # comment
   - o
+p:
+-
+  q: r
+s:
+- # comment
+  t: u
+v:
+- &w
+  x: y
 ";
         let mut found = Vec::new();
         parts(text, &parse(text).unwrap(), "", &mut found);
@@ -420,6 +432,15 @@ g:
 .g[2].l[0] "- m: n"
 .g[2].l[0].m "m: n"
 .g[2].l[1] "- o"
+.p "p:\n-\n  q: r"
+.p[0] "-\n  q: r"
+.p[0].q "q: r"
+.s "s:\n- # comment\n  t: u"
+.s[0] "- # comment\n  t: u"
+.s[0].t "t: u"
+.v "v:\n- &w\n  x: y"
+.v[0] "- &w\n  x: y"
+.v[0].x "x: y"
 "#;
         assert_eq!(found, expected.trim().lines().collect::<Vec<_>>());
     }
