@@ -39,6 +39,11 @@ impl Connection {
         Some(Connection(sender))
     }
 
+    /// False if the peer has closed the connection.
+    pub async fn is_open(&mut self) -> bool {
+        self.0.ready().await.is_ok()
+    }
+
     /// Returns None if the connection ends before the answer.
     pub async fn try_get(&mut self, host: &str, path: &str) -> Option<Answer> {
         let request = Request::get(path).header("host", host);

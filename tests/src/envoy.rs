@@ -15,6 +15,8 @@ pub struct Envoy {
     pub process: Process,
     pub admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
+    /// The base id and the epoch, for a hot restart.
+    generation: [u32; 2],
     _folder: TempDir,
 }
 
@@ -38,14 +40,41 @@ impl Envoy {
 
     /// Does the same as [`Envoy::start`] with more flags.
     pub async fn start_with(config: &str, concurrency: usize, flags: &[&str]) -> Envoy {
+        Envoy::launch(config, concurrency, flags, None).await
+    }
+
+    /// Starts the next Envoy, which takes over the listeners of this one. This one ends by itself. The listeners need
+    /// fixed ports, and both need the same flags.
+    pub async fn hot_restart(&self, config: &str, concurrency: usize, flags: &[&str]) -> Envoy {
+        let [base, epoch] = self.generation;
+        Envoy::launch(config, concurrency, flags, Some([base, epoch + 1])).await
+    }
+
+    async fn launch(
+        config: &str,
+        concurrency: usize,
+        flags: &[&str],
+        generation: Option<[u32; 2]>,
+    ) -> Envoy {
         dist("weir.wasm");
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("envoy.yaml");
         std::fs::write(&file, config).expect("a configuration");
         let admin_file = folder.path().join("admin");
+        let base_file = folder.path().join("base-id");
         let mut command = Command::new(envoy_binary());
-        command.args(["--use-dynamic-base-id", "--log-level", "warn"]);
+        command.args(["--log-level", "warn"]);
         command.args(["--component-log-level", "wasm:info"]);
+        match generation {
+            None => {
+                command.arg("--use-dynamic-base-id");
+                command.arg("--base-id-path").arg(&base_file);
+            }
+            Some([base, epoch]) => {
+                command.arg("--base-id").arg(base.to_string());
+                command.arg("--restart-epoch").arg(epoch.to_string());
+            }
+        }
         command.arg("--concurrency").arg(concurrency.to_string());
         command.args(flags);
         command.arg("-c").arg(&file);
@@ -54,10 +83,13 @@ impl Envoy {
         let admin = process.wait_for("admin address of Envoy", |_| {
             read(&admin_file)?.parse().ok()
         });
+        let base = || read(&base_file)?.parse().ok();
+        let generation = generation.or_else(|| Some([base()?, 0]));
         let mut envoy = Envoy {
             process,
             admin,
             listeners: BTreeMap::new(),
+            generation: generation.expect("a base id"),
             _folder: folder,
         };
         while !envoy.ask("/ready").await.starts_with("LIVE") {

@@ -5,4 +5,5 @@ mod named_clusters;
 mod plane_away;
 mod pod_rollouts;
 mod pods;
+mod restarts;
 mod two_replicas;

@@ -132,16 +132,21 @@ pub struct Scene {
 impl Scene {
     /// Starts the control plane with a split of equal weights between these versions.
     pub fn start(versions: &[&str]) -> Scene {
-        let pods: BTreeMap<_, _> = versions
+        let weights: Vec<_> = versions.iter().map(|name| (*name, 1)).collect();
+        Scene::weighted(&weights)
+    }
+
+    /// Starts the control plane with a split of these versions with these weights.
+    pub fn weighted(weights: &[(&str, u64)]) -> Scene {
+        let pods: BTreeMap<_, _> = weights
             .iter()
-            .map(|name| (name.to_string(), Pod::start(name)))
+            .map(|(name, _)| (name.to_string(), Pod::start(name)))
             .collect();
         let manifests: Vec<_> = pods
             .iter()
             .map(|(name, pod)| (format!("{name}.yaml"), service(name, [(pod, State::Ready)])))
             .collect();
-        let weights: Vec<_> = versions.iter().map(|name| (*name, 1)).collect();
-        let (web, split) = (service("web", []), split(&weights));
+        let (web, split) = (service("web", []), split(weights));
         let mut files: Vec<(&str, &str)> = manifests
             .iter()
             .map(|(name, text)| (name.as_str(), text.as_str()))
