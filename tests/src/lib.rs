@@ -8,6 +8,7 @@
 
 mod bootstrap;
 mod client;
+pub mod delta_client;
 mod echo;
 mod envoy;
 pub mod fault;

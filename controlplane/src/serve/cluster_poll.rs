@@ -125,7 +125,12 @@ impl Server {
         clusters.changes.mark_seen();
         let progress = self.streams.progress(&clusters.node, &lacking);
         let mut wait = clusters.wait.lock();
-        let missing = match wait.decide(clusters.kind(), &lacking, &progress, Instant::now()) {
+        let missing = match wait.decide(
+            clusters.kind(&document),
+            &lacking,
+            &progress,
+            Instant::now(),
+        ) {
             Release::Whole => {
                 wait.reset();
                 return whole;
@@ -227,10 +232,12 @@ impl ClusterPoll {
         document.needed.iter().filter(is_new).cloned().collect()
     }
 
-    fn kind(&self) -> Present {
+    fn kind(&self, document: &KnownDocument) -> Present {
         match (&self.present, self.has_document) {
             (Some(_), _) => Present::Known,
-            (None, true) => Present::Unknown,
+            (None, true) => Present::Unknown {
+                may_revoke: document.has_grants,
+            },
             (None, false) => Present::Nothing,
         }
     }

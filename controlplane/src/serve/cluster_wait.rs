@@ -3,6 +3,7 @@
 //! A request for a cluster fails until the proxy has accepted the cluster. So the replica holds the document for at most
 //! one second. Then the proxy gets a partial document, see [`weir_core::plan::partial`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,10 +12,13 @@ use tokio::time::Instant;
 use weir_core::plan::partial::MissingClusters;
 
 use super::polls::Poller;
-use crate::xds::stream_table::{ClusterNames, ClusterState, Progress};
+use crate::xds::stream_table::{ClusterNames, ClusterState, Progress, StreamClusters};
 
 /// Maximum time for which the whole document waits for clusters.
 const HOLD: Duration = Duration::from_secs(1);
+/// Maximum time for which a document waits, also for a stream, if it may revoke grants of a document that the replica
+/// does not know. Envoy tries to open a stream again at most one second after the last attempt.
+const REVOKE: Duration = Duration::from_secs(2);
 /// Maximum time for which a rule waits for a cluster.
 const GIVE_UP: Duration = Duration::from_secs(15);
 /// Maximum number of pollers whose waits are kept.
@@ -43,7 +47,23 @@ pub(super) enum Present {
     Known,
     /// The proxy has a document that this replica does not know. A partial document needs the rules of the present
     /// document, so the replica cannot make one that waits for clusters.
-    Unknown,
+    Unknown {
+        /// True if the new document has grants, so it may revoke a grant of the present document.
+        may_revoke: bool,
+    },
+}
+
+impl Present {
+    /// Returns the clusters of `progress` without which requests fail.
+    fn missing(self, progress: &Progress) -> Cow<'_, StreamClusters> {
+        if !matches!(self, Present::Unknown { .. }) {
+            return Cow::Borrowed(&progress.missing);
+        }
+        // The present document may use these clusters too.
+        let mut missing = progress.missing.clone();
+        missing.retain(|_, state| *state != ClusterState::Changed);
+        Cow::Owned(missing)
+    }
 }
 
 /// The clusters for which one poller waits.
@@ -74,7 +94,7 @@ impl ClusterWait {
         progress: &Progress,
         now: Instant,
     ) -> Release {
-        let missing = &progress.missing;
+        let missing = present.missing(progress);
         self.since.retain(|name, _| missing.contains_key(name));
         if !progress.has_stream {
             return self.without_stream(present, lacking, now);
@@ -86,7 +106,7 @@ impl ClusterWait {
         let mut split = MissingClusters::default();
         let mut hold_until = now;
         let mut until: Option<Instant> = None;
-        for (name, state) in missing {
+        for (name, state) in &*missing {
             let since = *self.since.entry(name.clone()).or_insert(now);
             let is_refused = matches!(state, ClusterState::Refused(_));
             if is_refused || now >= since + GIVE_UP {
@@ -100,7 +120,8 @@ impl ClusterWait {
         // New clusters must not hold the document for longer, because they may belong to another namespace.
         let (limit, hold_until) = match present {
             Present::Nothing | Present::Known => (HOLD, hold_until),
-            Present::Unknown => (GIVE_UP, until.unwrap_or(now)),
+            Present::Unknown { may_revoke: true } => (REVOKE, hold_until),
+            Present::Unknown { may_revoke: false } => (GIVE_UP, until.unwrap_or(now)),
         };
         let hold_until = hold_until.min(held_since + limit);
         if now < hold_until {
@@ -108,7 +129,7 @@ impl ClusterWait {
                 until: Some(hold_until),
             };
         }
-        if present == Present::Unknown {
+        if matches!(present, Present::Unknown { .. }) {
             split.given_up.append(&mut split.awaited);
             until = None;
         }
@@ -128,16 +149,24 @@ impl ClusterWait {
         lacking: &ClusterNames,
         now: Instant,
     ) -> Release {
-        if present != Present::Known {
-            // The hold of the first document begins with the stream.
-            self.held_since = None;
-            return Release::Hold { until: None };
-        }
-        let hold_until = *self.held_since.get_or_insert(now) + HOLD;
+        let hold = match present {
+            Present::Known => HOLD,
+            Present::Unknown { may_revoke: true } => REVOKE,
+            Present::Nothing | Present::Unknown { may_revoke: false } => {
+                // The hold of the first document begins with the stream.
+                self.held_since = None;
+                return Release::Hold { until: None };
+            }
+        };
+        let hold_until = *self.held_since.get_or_insert(now) + hold;
         if now < hold_until {
             return Release::Hold {
                 until: Some(hold_until),
             };
+        }
+        if present != Present::Known {
+            // The proxy has the clusters of its present document, and only requests for other clusters fail.
+            return Release::Whole;
         }
         let missing = MissingClusters {
             awaited: lacking.clone(),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use weir_core::plan::Scope;
 use weir_core::plan::document::RenderedConfig;
 use weir_core::plan::needed_clusters::needed_clusters;
-use weir_split::wire::Config;
+use weir_split::wire::{Access, Config};
 
 use crate::xds::stream_table::ClusterNames;
 
@@ -34,6 +34,8 @@ pub(super) struct KnownDocument {
     pub named: Arc<ClusterNames>,
     /// The clusters that may get requests, or copies of requests.
     pub needed: ClusterNames,
+    /// True if only the grants of an access policy permit traffic.
+    pub has_grants: bool,
 }
 
 #[derive(Default)]
@@ -151,6 +153,7 @@ impl KnownDocument {
             body: rendered.body.clone(),
             named: rendered.clusters.clone(),
             needed: needed_clusters(&config),
+            has_grants: matches!(config.access, Some(Access::Grants(_))),
         }
     }
 

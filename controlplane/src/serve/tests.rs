@@ -39,8 +39,12 @@ fn server(publisher: &Publisher, end: CancellationToken, metrics: Arc<Metrics>) 
 
 impl Plane {
     fn new() -> Plane {
+        Plane::with_policy(Policy::Unstated)
+    }
+
+    fn with_policy(policy: Policy) -> Plane {
         let metrics = Arc::new(Metrics::default());
-        let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
+        let publisher = Publisher::new(metrics.clone(), policy);
         let ending = CancellationToken::new();
         let server = server(&publisher, ending.clone(), metrics.clone());
         Plane {

@@ -270,7 +270,9 @@ impl Delta {
         for name in names {
             let own = self.clusters.state(&name);
             let state = match own.filter(|_| self.named.contains(&name)) {
-                Some(ClusterState::Accepted) if self.stale.contains(&name) => {
+                Some(ClusterState::Accepted | ClusterState::Changed)
+                    if self.stale.contains(&name) =>
+                {
                     Some(ClusterState::Sent)
                 }
                 state => state.cloned(),

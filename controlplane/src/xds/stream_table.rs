@@ -68,9 +68,23 @@ impl Node {
 pub enum ClusterState {
     /// The proxy has not answered yet. It may still warm this cluster or another one.
     Sent,
+    /// The proxy has not answered yet, and has another version of the cluster from an earlier stream.
+    Changed,
     Accepted,
     /// The proxy has refused the cluster, with this message.
     Refused(String),
+}
+
+impl ClusterState {
+    /// Returns a number that is higher if the proxy has less of the cluster.
+    fn rank(&self) -> u8 {
+        match self {
+            ClusterState::Accepted => 0,
+            ClusterState::Changed => 1,
+            ClusterState::Sent => 2,
+            ClusterState::Refused(_) => 3,
+        }
+    }
 }
 
 /// The clusters of one stream, by name.
@@ -173,8 +187,8 @@ impl Progress {
         self.has_stream = true;
         for name in needed {
             let state = state(name);
-            let is_refused = matches!(self.missing.get(name), Some(ClusterState::Refused(_)));
-            if *state != ClusterState::Accepted && !is_refused {
+            let before = self.missing.get(name).map_or(0, ClusterState::rank);
+            if state.rank() > before {
                 self.missing.insert(name.clone(), state.clone());
             }
         }

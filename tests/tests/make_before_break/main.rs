@@ -6,4 +6,5 @@ mod plane_away;
 mod pod_rollouts;
 mod pods;
 mod restarts;
+mod revocations;
 mod two_replicas;

@@ -1,6 +1,9 @@
 use super::*;
 use weir_core::plan::Scope;
 
+const UNKNOWN: Present = Present::Unknown { may_revoke: false };
+const MAY_REVOKE: Present = Present::Unknown { may_revoke: true };
+
 fn progress(sent: &[&str], refused: &[&str]) -> Progress {
     let sent = sent.iter().map(|it| ((*it).into(), ClusterState::Sent));
     let refuse = |it: &&str| ((*it).into(), ClusterState::Refused("no".into()));
@@ -109,17 +112,64 @@ fn later_clusters_never_extend_hold() {
 #[test]
 fn unknown_document_waits_until_given_up() {
     check(
-        Present::Unknown,
+        UNKNOWN,
         &[
             (0, &["a"], &[], "hold until 15000"),
             (10_000, &["a", "b"], &[], "hold until 15000"),
             (15_000, &["a", "b"], &[], "[] without [a b] for ever"),
         ],
     );
+    check(UNKNOWN, &[(0, &[], &["a"], "[] without [a] for ever")]);
+}
+
+#[test]
+fn revocation_waits_two_seconds() {
     check(
-        Present::Unknown,
-        &[(0, &[], &["a"], "[] without [a] for ever")],
+        MAY_REVOKE,
+        &[
+            (0, &["a", "b"], &[], "hold until 1000"),
+            (900, &["b", "c"], &[], "hold until 1900"),
+            (1_800, &["b", "c", "d"], &[], "hold until 2000"),
+            (2_000, &["b", "c", "d"], &[], "[] without [b c d] for ever"),
+        ],
     );
+    let start = Instant::now();
+    let mut wait = ClusterWait::default();
+    let mut decide = |at: u64, progress: &Progress| {
+        let now = start + Duration::from_millis(at);
+        let lacking = ClusterNames::from(["a".into()]);
+        text(&wait.decide(MAY_REVOKE, &lacking, progress, now), start)
+    };
+    // A stream that opens and ends again and again does not begin another wait.
+    for (at, progress, expected) in [
+        (0, Progress::default(), "hold until 2000"),
+        (500, progress(&["a"], &[]), "hold until 1500"),
+        (600, Progress::default(), "hold until 2000"),
+        (1_400, progress(&["a"], &[]), "hold until 2000"),
+        (2_000, progress(&["a"], &[]), "[] without [a] for ever"),
+    ] {
+        assert_eq!(decide(at, &progress), expected, "at {at}");
+    }
+    assert_eq!(decide(2_000, &Progress::default()), "whole");
+}
+
+/// The proxy uses the older version of a cluster, so its requests do not fail.
+#[test]
+fn changed_cluster_holds_only_known_documents() {
+    let mut progress = progress(&[], &[]);
+    let changed = ClusterState::Changed;
+    progress.missing.insert("a".into(), changed);
+    let lacking = lacking(&progress);
+    for (present, expected) in [
+        (Present::Known, "hold until 1000"),
+        (Present::Nothing, "hold until 1000"),
+        (UNKNOWN, "whole"),
+        (MAY_REVOKE, "whole"),
+    ] {
+        let start = Instant::now();
+        let release = ClusterWait::default().decide(present, &lacking, &progress, start);
+        assert_eq!(text(&release, start), expected, "{present:?}");
+    }
 }
 
 #[test]
@@ -128,7 +178,7 @@ fn proxy_without_stream_gets_no_cluster() {
     let lacking = ClusterNames::from(["a".into()]);
     for (present, steps) in [
         (Present::Nothing, ["hold for ever"; 4]),
-        (Present::Unknown, ["hold for ever"; 4]),
+        (UNKNOWN, ["hold for ever"; 4]),
         (
             Present::Known,
             [

@@ -257,6 +257,38 @@ async fn unknown_document_is_kept() {
     }
 }
 
+/// The new document may revoke a grant of the document that this replica does not know.
+#[tokio::test(start_paused = true)]
+async fn possible_revocation_waits_two_seconds() {
+    for (has_stream, milliseconds, expected) in [
+        (true, 1_000, "api = 1 v1; web = 1 v1, 1 500"),
+        (false, 2_000, "api = 1 v1; web = 1 v1, 1 v2"),
+    ] {
+        let mut plane = Plane::with_policy(Policy::Smi);
+        publish(&mut plane, &[("web", "v1 1, v2 1"), ("api", "v1 1")]);
+        let stream = has_stream.then(|| open(&plane));
+        if let Some(stream) = &stream {
+            accept(stream, "v1");
+        }
+        let start = Instant::now();
+        let response = poll(&plane, "\"other\"").await;
+        assert_eq!(start.elapsed().as_millis(), milliseconds);
+        assert_eq!(rules(response).await, expected);
+    }
+}
+
+/// A proxy that connects again has clusters of an earlier version.
+#[tokio::test(start_paused = true)]
+async fn unknown_document_uses_changed_clusters() {
+    let plane = plane(&[("web", "v1 1")]);
+    let stream = open(&plane);
+    set(&stream, "v1", &ClusterState::Changed);
+    let start = Instant::now();
+    let response = poll(&plane, "\"other\"").await;
+    assert_eq!(rules(response).await, "web = 1 v1");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test(start_paused = true)]
 async fn polls_report_clusters_in_use() {
     let mut plane = plane(&[("web", "v1 1, v2 0")]);

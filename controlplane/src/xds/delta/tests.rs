@@ -125,6 +125,7 @@ impl Scene {
         let text = |(name, state): (Arc<str>, Option<ClusterState>)| match state {
             None => format!("{name} gone"),
             Some(ClusterState::Sent) => format!("{name} sent"),
+            Some(ClusterState::Changed) => format!("{name} changed"),
             Some(ClusterState::Accepted) => format!("{name} accepted"),
             Some(ClusterState::Refused(why)) => format!("{name} refused: {why}"),
         };
@@ -235,7 +236,11 @@ fn present_version_is_not_sent_again() {
         scene.send(&endpoints);
         let sent: Vec<String> = early.into_iter().chain(scene.accepted()).collect();
         assert_eq!(sent, expected);
-        let a = if version == "1" { "accepted" } else { "sent" };
+        let a = if version == "1" {
+            "accepted"
+        } else {
+            "changed"
+        };
         assert_eq!(scene.states(), [&format!("a {a}"), "b accepted"]);
     }
 }

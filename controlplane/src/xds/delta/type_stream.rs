@@ -169,7 +169,7 @@ impl TypeStream {
             let present = present.map(|it| it.version);
             let (version, state) = match present {
                 Some(present) if *present == **version => (present, ClusterState::Accepted),
-                Some(_) => (version.as_str().into(), ClusterState::Sent),
+                Some(_) => (version.as_str().into(), ClusterState::Changed),
                 None => (version.as_str().into(), ClusterState::Accepted),
             };
             self.held.insert(name, Held::new(version, state));
@@ -423,7 +423,7 @@ impl TypeStream {
         }
         // The client uses the accepted version until it accepts the new one.
         let state = match before {
-            Some(ClusterState::Accepted) => ClusterState::Accepted,
+            Some(state @ (ClusterState::Accepted | ClusterState::Changed)) => state,
             _ => ClusterState::Sent,
         };
         let held = Held::new(version.clone(), state);

@@ -187,7 +187,7 @@ fn split(clusters: &StreamClusters) -> (ClusterNames, StreamClusters) {
             ClusterState::Accepted => {
                 accepted.insert(name.clone());
             }
-            ClusterState::Sent | ClusterState::Refused(_) => {
+            ClusterState::Sent | ClusterState::Changed | ClusterState::Refused(_) => {
                 others.insert(name.clone(), state.clone());
             }
         }

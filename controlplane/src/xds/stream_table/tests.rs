@@ -29,6 +29,30 @@ async fn every_stream_must_accept() {
     drop((first, changes));
     assert!(table.lock().nodes.is_empty());
 }
+
+#[test]
+fn worst_state_of_all_streams_counts() {
+    let table = Arc::new(StreamTable::default());
+    let node = Node::new(Arc::default(), "a");
+    let needed = ClusterNames::from(["one".into()]);
+    let refused = ClusterState::Refused("no".into());
+    let mut streams = Vec::new();
+    for (state, expected) in [
+        (ClusterState::Accepted, None),
+        (ClusterState::Changed, Some(ClusterState::Changed)),
+        (ClusterState::Sent, Some(ClusterState::Sent)),
+        (ClusterState::Changed, Some(ClusterState::Sent)),
+        (refused.clone(), Some(refused.clone())),
+        (ClusterState::Sent, Some(refused.clone())),
+    ] {
+        let stream = table.open(node.clone());
+        stream.update(|it| drop(it.insert("one".into(), state)));
+        streams.push(stream);
+        let mut progress = table.progress(&node, &needed);
+        assert_eq!(progress.missing.remove("one"), expected);
+    }
+}
+
 #[test]
 fn node_ids_are_visible_text() {
     let id = |raw: &str| Node::new(Arc::default(), raw).id.to_string();
