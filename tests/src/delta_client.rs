@@ -62,7 +62,7 @@ impl DeltaStream {
         let request = request.body(body).expect("a request");
         let response = sender.send_request(request).await.ok()?;
         Some(DeltaStream {
-            node: field(1, node.as_bytes()),
+            node: field(1, &field(1, node.as_bytes())),
             requests,
             responses: response.into_body(),
             buffer: Vec::new(),
@@ -71,21 +71,15 @@ impl DeltaStream {
 
     /// Sends a request. Returns false if the stream has ended.
     pub async fn send(&mut self, request: DeltaRequest<'_>) -> bool {
-        let mut message = field(1, &std::mem::take(&mut self.node));
-        message.extend(field(2, request.kind.as_bytes()));
-        for name in request.subscribe {
-            message.extend(field(3, name.as_bytes()));
-        }
-        for (name, version) in request.versions {
-            let entry = [field(1, name.as_bytes()), field(2, version.as_bytes())];
-            message.extend(field(5, &entry.concat()));
-        }
-        message.extend(field(6, request.nonce.as_bytes()));
-        if let Some(error) = request.error {
-            message.extend(field(7, &field(2, error.as_bytes())));
-        }
-        let size = u32::try_from(message.len()).expect("a size").to_be_bytes();
-        let message = [&[0][..], &size, &message].concat();
+        self.send_encoded(&request.encode()).await
+    }
+
+    /// Like [`DeltaStream::send`], with a result of [`DeltaRequest::encode`].
+    pub async fn send_encoded(&mut self, request: &[u8]) -> bool {
+        // Only the first request names the node.
+        let node = std::mem::take(&mut self.node);
+        let size = u32::try_from(node.len() + request.len()).expect("a size");
+        let message = [&[0][..], &size.to_be_bytes(), &node, request].concat();
         self.requests.send_data(message.into()).await.is_ok()
     }
 
@@ -114,6 +108,24 @@ impl DeltaStream {
             ..DeltaRequest::default()
         };
         self.send(request).await
+    }
+}
+
+impl DeltaRequest<'_> {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = field(2, self.kind.as_bytes());
+        for name in self.subscribe {
+            message.extend(field(3, name.as_bytes()));
+        }
+        for (name, version) in self.versions {
+            let entry = [field(1, name.as_bytes()), field(2, version.as_bytes())];
+            message.extend(field(5, &entry.concat()));
+        }
+        message.extend(field(6, self.nonce.as_bytes()));
+        if let Some(error) = self.error {
+            message.extend(field(7, &field(2, error.as_bytes())));
+        }
+        message
     }
 }
 
@@ -148,7 +160,7 @@ pub fn field(number: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a number in the encoding of protocol buffers.
-pub fn varint(mut number: usize) -> Vec<u8> {
+fn varint(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
         bytes.push((number & 0x7f) as u8 | 0x80);

@@ -9,21 +9,9 @@ use weir::publish::Publisher;
 use weir::xds::lazy_cluster::cluster_in;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object;
+use weir_tests::delta_client::field;
 use weir_tests::envoy_binary;
 use weir_tests::tls::Authority;
-
-/// Returns a field of a protocol buffer with bytes as its value.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    let mut length = value.len();
-    while length >= 0x80 {
-        bytes.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(length as u8);
-    bytes.extend(value);
-    bytes
-}
 
 /// Returns the errors of Envoy for a static configuration with the clusters of these manifests. `count` is the number of
 /// clusters.

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use weir_tests::Plane;
+use weir_tests::delta_client::{CDS, field};
 
 /// The number of streams.
 const STREAMS: usize = 10_000;
@@ -20,7 +21,6 @@ const MEMORY: u64 = 680 << 10;
 const NODE: usize = 50_000;
 const PATH: &str =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
-const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
 
 /// Returns a frame (RFC 9113, 4.1) of the stream `number`.
 fn frame(kind: u8, flags: u8, number: u8, payload: &[u8]) -> Vec<u8> {
@@ -40,19 +40,6 @@ fn header(name: &str, value: &str) -> Vec<u8> {
     bytes
 }
 
-/// Returns a field of a protocol buffer with bytes as its value.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![number << 3 | 2];
-    let mut length = value.len();
-    while length >= 0x80 {
-        bytes.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    bytes.push(u8::try_from(length).unwrap());
-    bytes.extend(value);
-    bytes
-}
-
 /// Returns the first bytes of a client: the request for a stream, and the subscription to all clusters.
 fn opening(number: usize) -> Vec<u8> {
     let headers = [
@@ -69,7 +56,7 @@ fn opening(number: usize) -> Vec<u8> {
         field(1, format!("envoy-{number}").as_bytes()),
         field(3, &[0; NODE]),
     ];
-    let request = [field(1, &node.concat()), field(2, CLUSTERS.as_bytes())].concat();
+    let request = [field(1, &node.concat()), field(2, CDS.as_bytes())].concat();
     let size = u32::try_from(request.len()).unwrap().to_be_bytes();
     let message = [&[0][..], &size, &request].concat();
     let data = message
