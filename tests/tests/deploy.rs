@@ -178,7 +178,7 @@ fn image_can_be_named_by_digest() {
     let ours: Vec<&str> = images
         .filter(|it| it.contains("/weir@") || it.contains("/weir:"))
         .collect();
-    assert!(ours.len() >= 4, "{ours:?}");
+    assert!(ours.len() >= 2, "{ours:?}");
     assert!(ours.iter().all(|image| *image == pinned), "{ours:?}");
 
     let repository = "--set=image.repository=registry.example/weir,image.tag=v1";
@@ -251,7 +251,7 @@ fn images_have_this_version() {
         );
         seen += 1;
     }
-    assert!(seen >= 9, "{seen} images");
+    assert!(seen >= 7, "{seen} images");
     let chart = &objects(
         &std::fs::read_to_string(root().join("deploy/chart/Chart.yaml")).expect("Chart.yaml"),
     )[0];
@@ -283,8 +283,8 @@ fn sidecars_differ_only_in_namespace() {
             .expect("envoy.yaml")
             .to_owned()
     };
-    let shipped = std::fs::read_to_string(root().join("envoy-config/kubernetes-sidecar.yaml"))
-        .expect("the file");
+    let shipped =
+        std::fs::read_to_string(root().join("envoy-config/kubernetes-ads.yaml")).expect("the file");
     // demo/kubernetes/bookthief replaces the text between the first two single quotes of the file.
     let quoted = shipped.split('\'').nth(1).unwrap_or_default();
     assert!(

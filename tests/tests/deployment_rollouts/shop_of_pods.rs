@@ -59,31 +59,19 @@ pub fn configuration() -> Value {
     config
 }
 
-/// Returns a pod with the Envoy of `demo/kubernetes`, without the module of the filter.
+/// Returns a pod with the Envoy of `demo/kubernetes`, without the probe at the port of another listener.
 pub fn client() -> Value {
     let patch = root().join("demo/kubernetes/sidecar/envoy.yaml");
     let patch = std::fs::read_to_string(patch).expect("sidecar/envoy.yaml");
-    let spec = objects(&patch).remove(0)["spec"]["template"]["spec"].take();
-    let is_other = |it: &Value| it["name"] != "filter";
-    let others = |list: &Value| -> Vec<Value> {
-        let list = list.as_array().expect("a list").iter();
-        list.filter(|it| is_other(it)).cloned().collect()
-    };
-    let mut init = spec["initContainers"]
-        .as_array()
-        .expect("containers")
-        .iter();
-    let mut envoy = init
-        .find(|it| it["name"] == "envoy")
-        .expect("an Envoy")
-        .clone();
-    envoy["volumeMounts"] = json!(others(&envoy["volumeMounts"]));
-    envoy["startupProbe"] =
-        json!({ "tcpSocket": { "port": 15001 }, "periodSeconds": 1, "failureThreshold": 60 });
-    envoy
-        .as_object_mut()
-        .expect("a container")
-        .remove("restartPolicy");
+    let mut spec = objects(&patch).remove(0)["spec"]["template"]["spec"].take();
+    let mut envoy = spec["initContainers"][0].take();
+    assert_eq!(envoy["name"], "envoy");
+    let fields = envoy.as_object_mut().expect("a container");
+    fields.remove("restartPolicy");
+    fields.insert(
+        "startupProbe".to_owned(),
+        json!({ "tcpSocket": { "port": 15001 }, "periodSeconds": 1, "failureThreshold": 60 }),
+    );
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "client", "namespace": SPACE },
-        "spec": { "containers": [envoy], "volumes": others(&spec["volumes"]) } })
+        "spec": { "containers": [envoy], "volumes": spec["volumes"] } })
 }

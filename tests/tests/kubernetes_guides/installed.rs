@@ -134,7 +134,8 @@ impl Installed {
         self.cluster.apply(&list.to_string());
     }
 
-    /// Adds an Envoy as a native sidecar to a Deployment's pods, as `demo/kubernetes` does. If `port` is not None, an
+    /// Adds an Envoy as a native sidecar to a Deployment's pods, as `demo/kubernetes` does, and the module of the filter
+    /// as a file. If `port` is not None, an
     /// nftables rule redirects connections to this port into Envoy, except Envoy's own connections.
     pub fn inject(&self, namespace: &str, deployment: &str, port: Option<u16>) {
         let patch = root().join("demo/kubernetes/sidecar/envoy.yaml");
@@ -144,7 +145,15 @@ impl Installed {
             .as_array_mut()
             .expect("init containers");
         let envoy = init.iter_mut().find(|it| it["name"] == "envoy");
-        envoy.expect("an Envoy")["securityContext"]["runAsUser"] = json!(1337);
+        let envoy = envoy.expect("an Envoy");
+        envoy["securityContext"]["runAsUser"] = json!(1337);
+        let mounts = envoy["volumeMounts"].as_array_mut().expect("mounts");
+        mounts.push(json!({ "name": "filter", "mountPath": "/filter" }));
+        // The configurations with clusters by hand load the module from a file.
+        let copy = json!({ "name": "weir-filter", "image": "weir.dev/weir",
+            "args": ["copy-filter", "/filter-of-envoy"],
+            "volumeMounts": [{ "name": "filter", "mountPath": "/filter-of-envoy" }] });
+        init.insert(0, copy);
         if let Some(port) = port {
             let rules = format!(
                 "nft add table weir && nft add chain weir out '{{ type nat hook output priority -100; }}' && \
@@ -154,6 +163,9 @@ impl Installed {
                 json!({ "name": "redirect", "image": "busybox", "args": ["-ec", rules] });
             init.push(redirect);
         }
+        let volumes = &mut patch["spec"]["template"]["spec"]["volumes"];
+        let volumes = volumes.as_array_mut().expect("volumes");
+        volumes.push(json!({ "name": "filter", "emptyDir": {} }));
         let patch = json!({ "spec": patch["spec"] }).to_string();
         self.run(&[
             "patch",

@@ -77,6 +77,52 @@ fn shipped_file_is_the_output() {
     compare(&path, &whole_file(&options("bookbuyer")));
 }
 
+/// Returns the lines of `kubernetes-sidecar.yaml` from one line up to another line, without the marks of the file.
+fn of_sidecar(from: &str, to: &str) -> String {
+    let path = root().join("envoy-config/kubernetes-sidecar.yaml");
+    let text = std::fs::read_to_string(path).expect("kubernetes-sidecar.yaml");
+    let (_, rest) = text.split_once(from).expect("the first line");
+    let (part, _) = rest.split_once(to).expect("the line after the last line");
+    format!("{from}{part}").replace("(K5) ", "")
+}
+
+/// The file has the output for a pod, and the listener for Prometheus and probes of the file with clusters by hand.
+#[test]
+fn kubernetes_file_is_output_with_stats() {
+    const FIRST: &str = "# An Envoy that gets its filter, clusters and endpoints from `weir serve`. `weir bootstrap` wrote this file.\n";
+    let options = PasteOptions {
+        control_plane: ServerAddress::parse("weir.weir-system.svc:9900").expect("an address"),
+        authority: Some("/etc/weir/ca.crt".to_owned()),
+        token: Some("/etc/envoy/weir-token.yaml".to_owned()),
+        ..options("bookbuyer")
+    };
+    let mut text = whole_file(&options);
+    for (place, lines) in [
+        (FIRST, "\
+# A sidecar that gets its filter, clusters and endpoints from `weir serve`. This command wrote the file, except the
+# listener stats and the cluster admin:
+#
+#   weir bootstrap --namespace bookbuyer --control-plane weir.weir-system.svc:9900 --ca /etc/weir/ca.crt \\
+#     --token /etc/envoy/weir-token.yaml
+#
+# demo/kubernetes mounts this file and kubernetes-token.yaml at /etc/envoy. demo/kubernetes/bookthief replaces the first
+# text in single quotes.
+".to_owned()),
+        (
+            "  clusters:\n",
+            of_sidecar("  # (K5) Prometheus reads", "  clusters:\n") + "  clusters:\n",
+        ),
+        (
+            "\nlayered_runtime:\n",
+            of_sidecar("  # (K5) Envoy's admin interface", "\n# The switch") + "\nlayered_runtime:\n",
+        ),
+    ] {
+        assert_eq!(text.matches(place).count(), 1, "{place}");
+        text = text.replace(place, &lines);
+    }
+    compare(&root().join("envoy-config/kubernetes-ads.yaml"), &text);
+}
+
 #[test]
 fn difference_has_only_needed_lines() {
     for path in cases() {
