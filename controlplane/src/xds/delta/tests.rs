@@ -634,7 +634,7 @@ fn repeated_refusals_need_no_memory() {
 
 /// The endpoints change while no scope names the cluster, and change back before the client gets them.
 #[test]
-fn endpoints_that_change_back_end_the_wait() {
+fn endpoints_that_change_back_count() {
     let mut scene = Scene::of(&[("a", "1")]);
     scene.subscribe(CDS, &[]);
     scene.subscribe(EDS, &["a"]);

@@ -46,7 +46,7 @@ fn worst_state_of_all_streams_counts() {
         (ClusterState::Sent, Some(refused.clone())),
     ] {
         let stream = table.open(node.clone());
-        stream.update(|it| drop(it.insert("one".into(), state)));
+        stream.record([("one".into(), Some(state))]);
         streams.push(stream);
         let mut progress = table.progress(&node, &needed);
         assert_eq!(progress.missing.remove("one"), expected);
