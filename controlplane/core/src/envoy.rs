@@ -70,14 +70,19 @@ use crate::plan::{Plan, scope};
 
 /// Returns all findings, sorted: first filters and clusters, then virtual hosts with their routes in order.
 pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
+    let mut findings = BTreeSet::new();
     if dump.filters.is_empty() && dump.refused.is_empty() {
-        return vec![Finding {
+        findings.insert(Finding {
             place: FindingPlace::Envoy,
             rule: None,
-            message: messages::no_filter(),
-        }];
+            message: match &dump.stream_cluster {
+                Some(cluster) => messages::filter_unsent(cluster),
+                None => messages::no_filter(),
+            },
+        });
+        weir_stream::find(dump, &mut findings);
+        return findings.into_iter().collect();
     }
-    let mut findings = BTreeSet::new();
     let configs: Vec<Config> = dump.filters.iter().map(|it| config(it, plan)).collect();
     for (filter, config) in dump.filters.iter().zip(&configs) {
         of_filter(dump, filter, config, plan, &mut findings);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use weir_split::wire::Service;
 
+use super::finding::FindingPlace;
 use super::{EnvoyDump, Finding};
 use crate::manifest::problem::messages::{Message, envoy as messages};
 
@@ -13,8 +14,15 @@ pub fn find(dump: &EnvoyDump, findings: &mut BTreeSet<Finding>) {
         return;
     };
     if dump.statistics.has_stream() == Some(false) {
-        let at = dump.filters.iter().flat_map(|it| it.at.clone()).collect();
-        findings.insert(Finding::at(&at, messages::stream_closed(cluster)));
+        let at: BTreeSet<_> = dump.filters.iter().flat_map(|it| it.at.clone()).collect();
+        findings.insert(Finding {
+            place: match at.is_empty() {
+                true => FindingPlace::Envoy,
+                false => FindingPlace::Filters(at),
+            },
+            rule: None,
+            message: messages::stream_closed(cluster),
+        });
     }
 }
 

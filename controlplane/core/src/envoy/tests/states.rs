@@ -329,6 +329,22 @@ fn closed_stream_is_found() {
 }
 
 #[test]
+fn filter_may_be_on_its_way() {
+    let other = wasm(json!({ "rules": [] }));
+    let dump = with_stream(dump(&[other], &[], &json!([])));
+    only(
+        &lines_with(&dump, "control_plane.connected_state: 1\n"),
+        "envoy: FilterAwaited: the control plane has not sent a filter",
+    );
+    let closed = lines_with(&dump, "control_plane.connected_state: 0\n");
+    assert_eq!(closed.len(), 2);
+    assert!(
+        closed.iter().any(|it| it.starts_with("envoy: PollsFail")),
+        "{closed:?}"
+    );
+}
+
+#[test]
 fn stream_is_not_a_poll() {
     let dump = with_stream(good());
     let stats = stats(&dump) + "control_plane.connected_state: 1\n";

@@ -8,6 +8,9 @@ messages! {
     no_filter() => NoFilter,
         "no filter of this Envoy has a plugin configuration of Weir", Whole "this Envoy splits nothing",
         "add the filter as in envoy-config/existing.yaml";
+    filter_unsent(cluster) => FilterAwaited,
+        "the control plane has not sent a filter to this Envoy", Whole "this Envoy splits nothing",
+        "check that the cluster {cluster} has the address of `weir serve --listen`, and that `GET /readyz` of `weir serve` answers 200";
     wrong_chain(protocol) => WrongChain,
         "the filter chain has another protocol than the plugin configuration of the filter",
         Whole "every request or connection there fails", "write \"protocol\": \"{protocol}\"";
@@ -194,7 +197,7 @@ messages! {
     backend_without_endpoints(backend, weight, cluster) => NoEndpoints,
         "backend {backend} has weight {weight}, and its cluster {cluster} has no endpoints",
         Share "requests for this backend are answered 503",
-        "start a pod of the Service that becomes ready, or correct the selector of the Service";
+        "in Kubernetes start a pod of the Service that becomes ready, or correct the selector of the Service; in a folder write an EndpointSlice with the label kubernetes.io/service-name and the name of the Service's port";
     backend_cluster_missing_for_connections(backend, weight, cluster) => ClusterNotFound,
         "backend {backend} has weight {weight}, and its cluster {cluster} does not exist",
         Share "connections for this backend are closed",
