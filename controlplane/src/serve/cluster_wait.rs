@@ -1,7 +1,9 @@
 //! Decides when a proxy gets a document that names clusters which the proxy has not accepted yet.
 //!
 //! A request for a cluster fails until the proxy has accepted the cluster. So the replica holds the document for at most
-//! one second. Then the proxy gets a partial document, see [`weir_core::plan::partial`].
+//! one second. Then the proxy gets a partial document, see [`weir_core::plan::partial`]. If the replica does not know the
+//! present document of the proxy, it holds the new document for at most 15 seconds, or two seconds if the new document may
+//! revoke a grant. A proxy without a stream and without a document waits until it has a stream.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

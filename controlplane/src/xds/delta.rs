@@ -183,9 +183,18 @@ impl Delta {
 
     /// Finds clusters whose old endpoints are the newest again, or whose endpoints the client no longer has.
     fn end_waits_for_endpoints(&mut self, newest: Newest<'_>) {
+        if self.stale.is_empty() {
+            return;
+        }
         let endpoints = &self.endpoints;
-        let has_newest =
-            |name: &str| endpoints.has_newest(name, newest) && !endpoints.is_in_flight(name);
+        let unanswered = endpoints.unanswered();
+        let is_refused = |name: &str| {
+            let state = endpoints.state(name);
+            matches!(state, Some(ClusterState::Refused(_))) || endpoints.is_in_half(name)
+        };
+        let has_newest = |name: &str| {
+            endpoints.has_newest(name, newest) && !unanswered.contains(name) && !is_refused(name)
+        };
         let over = self.stale.iter().filter(|name| has_newest(name));
         let over: Vec<_> = over.cloned().collect();
         for name in &over {

@@ -132,16 +132,22 @@ impl EndpointTable {
         for (name, encoded) in &mut self.encoded {
             let planned = clusters.get(name).map(|it| it.planned());
             let Some(selection) = planned.and_then(|it| it.selection()) else {
-                if encoded.frozen_since.replace(now).is_none() {
+                if encoded.frozen_since.is_none() {
+                    encoded.frozen_since = Some(now);
                     self.frozen = self.frozen.saturating_add(1);
                 }
                 continue;
             };
-            let was_frozen = encoded.frozen_since.take().is_some();
-            if was_frozen {
+            let frozen_since = encoded.frozen_since.take();
+            if frozen_since.is_some() {
                 self.frozen = self.frozen.saturating_sub(1);
+                // The endpoints are as old as the freeze, so their time of grace began with it.
+                if encoded.emptying_since.is_none() {
+                    encoded.emptying_since = frozen_since;
+                    self.emptying = self.emptying.saturating_add(1);
+                }
             }
-            if was_frozen || encoded.selection != selection {
+            if frozen_since.is_some() || encoded.selection != selection {
                 encoded.selection = selection;
                 services.insert(encoded.service.clone());
             }
@@ -152,13 +158,12 @@ impl EndpointTable {
     /// Ends the time of grace of Services without EndpointSlices. Returns the names of the clusters whose endpoints have
     /// changed.
     pub fn expire(&mut self) -> Vec<Arc<str>> {
+        self.forget_old();
         if self.emptying == 0 {
             return Vec::new();
         }
-        let emptying = self
-            .encoded
-            .values()
-            .filter(|it| it.emptying_since.is_some());
+        let is_emptying = |it: &&Encoded| it.emptying_since.is_some() && it.frozen_since.is_none();
+        let emptying = self.encoded.values().filter(is_emptying);
         let services = emptying.map(|it| it.service.clone()).collect();
         self.update(services)
     }

@@ -138,6 +138,8 @@ impl Session {
         };
         let node = Node::new(self.owner.clone(), node_id(&first)?);
         tracing::debug!(owner = self.owner.name, node = %node.id, "a stream has opened");
+        // The first request may have come long after the first refresh.
+        self.refresh();
         let open = self.streams.open(node.clone());
         let modules = self.modules.open(node.clone());
         self.update_filters(&node);

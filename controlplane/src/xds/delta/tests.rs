@@ -652,3 +652,20 @@ fn endpoints_that_change_back_count() {
         Some(Some(ClusterState::Accepted))
     );
 }
+
+/// The error is about an older version of another cluster of the same response.
+#[test]
+fn error_of_older_version_refuses_nothing() {
+    let mut scene = Scene::of(&[("a", "1"), ("b", "1")]);
+    scene.subscribe(CDS, &[]);
+    let first = scene.next().unwrap();
+    scene.set_clusters(&[("a", "2"), ("b", "1")]);
+    let second = scene.next().unwrap();
+    scene.send(&answer(&first, Some("a is wrong")));
+    scene.send(&answer(&second, None));
+    assert_eq!(scene.accepted(), ["cds b:1"]);
+    assert_eq!(
+        scene.states().last().map(String::as_str),
+        Some("b accepted")
+    );
+}

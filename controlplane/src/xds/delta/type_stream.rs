@@ -140,6 +140,12 @@ impl TypeStream {
         sent.any(|it| *it.name == *name)
     }
 
+    /// True if the client has refused a response with the resource, and the resource waits for a smaller response.
+    pub(super) fn is_in_half(&self, name: &str) -> bool {
+        let mut waiting = self.halves.iter().flatten();
+        waiting.any(|it| *it.name == *name)
+    }
+
     /// Records what the client has from an earlier stream. Returns the recorded names.
     pub(super) fn state_versions(
         &mut self,
@@ -348,11 +354,19 @@ impl TypeStream {
     fn next_half(&mut self, newest: Newest<'_>) -> Vec<Resource> {
         while let Some(half) = self.halves.pop_front() {
             let mut resources = Vec::new();
-            for sent in half.into_iter().filter(|it| sent_is_newest(&self.held, it)) {
+            for sent in half {
+                if !sent_is_newest(&self.held, &sent) {
+                    continue;
+                }
                 match newest.resource(self.kind, &sent.name) {
                     Some(resource) if resource.version == sent.version => resources.push(resource),
                     Some(_) => drop(self.due.insert(sent.name)),
-                    None => {}
+                    // When a scope names the resource again, it has to be sent.
+                    None => {
+                        if let Some(held) = self.held.get_mut(&sent.name) {
+                            held.must_send_again = true;
+                        }
+                    }
                 }
             }
             if !resources.is_empty() {
@@ -454,6 +468,8 @@ impl TypeStream {
         let index = self.in_flight.iter().position(|it| it.nonce == nonce)?;
         let InFlight { sent, .. } = self.in_flight.remove(index)?;
         let held = &self.held;
+        // The error may be about a resource that has a newer version now.
+        let was_alone = sent.len() == 1;
         let mut sent: Vec<_> = sent
             .into_iter()
             .filter(|it| sent_is_newest(held, it))
@@ -470,7 +486,7 @@ impl TypeStream {
                 }
             }
             (Some(_), []) => {}
-            (Some(message), [only]) => {
+            (Some(message), [only]) if was_alone => {
                 let state = ClusterState::Refused(self.refusal(message));
                 let name = only.name.clone();
                 self.set_state(&name, state);
@@ -485,7 +501,8 @@ impl TypeStream {
                 }
                 self.halves.retain(|half| !half.is_empty());
                 let half = sent.split_off(sent.len() / 2);
-                self.halves.extend([sent, half]);
+                let halves = [sent, half].into_iter();
+                self.halves.extend(halves.filter(|half| !half.is_empty()));
             }
         }
         Some(answered)
