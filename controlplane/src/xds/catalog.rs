@@ -50,8 +50,8 @@ impl Catalog {
             && pairs
                 .all(|((name, planned), (other, lazy))| name == other && planned == lazy.planned());
         if is_same {
-            if slices.is_some() {
-                self.change(|endpoints| endpoints.adapt(&before, slices));
+            if let Some(slices) = slices {
+                self.keep_clusters(slices);
             }
             return;
         }

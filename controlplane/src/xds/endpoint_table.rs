@@ -158,13 +158,14 @@ impl EndpointTable {
     /// Ends the time of grace of Services without EndpointSlices. Returns the names of the clusters whose endpoints have
     /// changed.
     pub fn expire(&mut self) -> Vec<Arc<str>> {
-        self.forget_old();
-        if self.emptying == 0 {
-            return Vec::new();
-        }
         let is_emptying = |it: &&Encoded| it.emptying_since.is_some() && it.frozen_since.is_none();
-        let emptying = self.encoded.values().filter(is_emptying);
-        let services = emptying.map(|it| it.service.clone()).collect();
+        let services = match self.emptying {
+            0 => BTreeSet::new(),
+            _ => {
+                let emptying = self.encoded.values().filter(is_emptying);
+                emptying.map(|it| it.service.clone()).collect()
+            }
+        };
         self.update(services)
     }
 

@@ -241,8 +241,8 @@ where
             if items.is_empty() {
                 // The parser gives the place of the first dash only if the dash is to the right of the key.
                 let begins = self.text.get(range.start..own).unwrap_or_default();
-                let is_dash = begins.starts_with('-')
-                    && begins[1..].starts_with(|it: char| it.is_whitespace());
+                let after_dash = begins.strip_prefix('-');
+                let is_dash = after_dash.is_some_and(|it| it.starts_with(char::is_whitespace));
                 column = match is_dash {
                     true => self::column(self.text, range.start),
                     false => key,
